@@ -1,0 +1,1 @@
+"""The operator: reconciles NASSearch and FineTuneRequest objects (observe, plan, apply, status)."""
