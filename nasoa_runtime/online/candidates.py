@@ -1,0 +1,156 @@
+"""What the generator works on: the request, the zoo as it is on the request's device, and the schedules it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nasoa_runtime.online.features import RunDescription
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which candidates are considered."""
+
+    learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    frozen_stages: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    """5 trains the head only."""
+    fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    """Of the largest number of iterations."""
+    most_epochs: float = 200.0
+    least_steps: int = 4
+    """A schedule of fewer steps is none: warm-up and cosine need some."""
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rates and self.frozen_stages and self.fractions):
+            msg = "the grid needs a learning rate, a number of frozen stages and a fraction"
+            raise ValueError(msg)
+        if min(self.learning_rates) <= 0 or min(self.fractions) <= 0 or max(self.fractions) > 1:
+            msg = "the grid's learning rates must be positive, its fractions in (0, 1]"
+            raise ValueError(msg)
+        if self.least_steps < 1 or self.most_epochs <= 0:
+            msg = "the grid's least steps must be at least 1, its epochs positive"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A zoo model, with what the step-time table says of it on the request's device, batch and image size."""
+
+    name: str
+    step_seconds: Mapping[int, float]
+    """Frozen stages -> seconds a step; a number that is absent was not measured and is no candidate."""
+    inference_seconds_per_image: float
+    source_accuracy: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    domain_similarity: float | None = None
+    """Of the request's dataset to the model's source data."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The request's dataset, as its probe saw it."""
+
+    classes: int
+    images: int
+    """Of the training split."""
+    validation_images: int
+    images_per_class_mean: float
+    images_per_class_std: float
+    test_images: int = 0
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """What a run costs beside its steps, and how the node differs from the table."""
+
+    startup_seconds: float
+    """From process start to the first step: imports, data, weights."""
+    upload_seconds: float
+    """Reserve for writing the deliverable."""
+    loading_seconds_per_image: float = 0.0
+    """What a step or a validation waits for each of its images."""
+    step_correction: float = 1.0
+    """Seconds a step on this node over the table's."""
+    validations: int = 4
+    """How often the validation split is read."""
+    margin: float = 0.02
+    """Share of T_l that stays unplanned, for what no probe foresees."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a FineTuneRequest asks for."""
+
+    time_limit_seconds: float
+    """T_l."""
+    batch_size: int
+    model: str | None = None
+    learning_rate: float | None = None
+    frozen_stages: int | None = None
+    steps: int | None = None
+    """Pins: ``None`` leaves the choice to the predictor."""
+    most_parameters: int | None = None
+    most_inference_milliseconds: float | None = None
+    """For one image, at the table's batch size."""
+    infeasible: frozenset[str] = frozenset()
+    """Models that ran out of memory with this batch and image size on this device."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model and a regime that fit in T_l."""
+
+    model: str
+    learning_rate: float
+    frozen_stages: int
+    iterations: int
+    step_seconds: float
+    """Loading included."""
+    seconds: float
+    """The whole run, start-up to upload; at most T_l."""
+    predicted_accuracy: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What to run, and what came next."""
+
+    chosen: Candidate
+    runners_up: tuple[Candidate, ...]
+    """Best first, each with another model, learning rate or frozen stages than every one before it. Where two models
+    fit, they include another model than the chosen one's: what is left to try when that runs out of memory."""
+    candidates: int
+    """How many were ranked."""
+    predictor_version: int
+
+
+@dataclass(frozen=True)
+class NothingFits:
+    """No candidate: T_l is too short, or no model is left at any T_l."""
+
+    reason: Literal["TimeLimitTooShort", "UnknownModel", "NoModelWithinLimits", "NothingMeasured"]
+    message: str
+    least_seconds: float | None = None
+    """The least T_l with which planning succeeds; ``None`` if none does."""
+
+
+def describe(
+    model: ModelChoice, statistics: Statistics, learning_rate: float, frozen_stages: int, iterations: int
+) -> RunDescription:
+    """The run as the predictor sees it; what is learned from must be described as what was predicted."""
+    return RunDescription(
+        model=model.name,
+        classes=statistics.classes,
+        images_per_class_mean=statistics.images_per_class_mean,
+        images_per_class_std=statistics.images_per_class_std,
+        iterations=iterations,
+        learning_rate=learning_rate,
+        frozen_stages=frozen_stages,
+        domain_similarity=model.domain_similarity,
+        source_accuracy=model.source_accuracy,
+        parameters=model.parameters,
+        macs=model.macs,
+    )
