@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasoa_runtime.online.features  nasoa_runtime.online.replay import Learner, RecordedRun, UnreadableRecords, read_records
+from nasoa_runtime.online.replay import Learner, RecordedRun, UnreadableRecords, read_records
 
 LIMITS = 4
 STRATEGIES = ("OneShot",)
@@ -68,9 +68,7 @@ def policy_replay(
     reached: list[float] = []
     exceeded = 0
     for request in (requests[index] for index in order):
-        prefixes = [
-            prefix for curve in curves[request.dataset] if (prefix := _prefix(curve, request.seconds))
-        ]
+        prefixes = [prefix for curve in curves[request.dataset] if (prefix := _prefix(curve, request.seconds))]
         run = prefixes[_best(learner, prefixes)]
         accuracies = [prefix[-1].best_acc for prefix in prefixes]
         best, worst, got = max(accuracies), min(accuracies), run[-1].best_acc

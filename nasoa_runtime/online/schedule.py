@@ -27,6 +27,7 @@ from nasoa_runtime.online.candidates import (
 from nasoa_runtime.online.features import Batch
 from nasoa_runtime.online.state import PredictorState
 
+DEFAULT_GRID = Grid()
 SCORE_STEP = 1e-4
 """Predictions closer than this are equal, and the cheaper candidate wins: a hundredth of a percent decides nothing."""
 
@@ -48,7 +49,7 @@ def plan(
     statistics: Statistics,
     overheads: Overheads,
     predictor: PredictorState,
-    grid: Grid = Grid(),
+    grid: Grid = DEFAULT_GRID,
     runners_up: int = 5,
 ) -> Schedule | NothingFits:
     """Rank all that fits and take the best (SPEC 5, Generator).
