@@ -1,0 +1,188 @@
+"""The store against moto's server. That conditional writes are atomic is shown in tests/cluster on a real service."""
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from nasoa_runtime import store as stores
+from nasoa_runtime.store import (
+    Contended,
+    InvalidUriError,
+    MissingObject,
+    NoSuchBucket,
+    ObjectStore,
+    S3Uri,
+    StoreDenied,
+    StoreUnavailable,
+    connect,
+)
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(endpoint: str) -> ObjectStore:
+    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
+    store.create_bucket("state")
+    for listed in store.list("s3://state/"):
+        store.delete(f"s3://state/{listed.key}")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("text", "bucket", "key"),
+    [
+        pytest.param("s3://data/a/b.json", "data", "a/b.json", id="an object"),
+        pytest.param("s3://data/a/", "data", "a/", id="a prefix"),
+        pytest.param("s3://data", "data", "", id="a bucket"),
+        pytest.param("s3://data/a..b", "data", "a..b", id="two dots within a name"),
+    ],
+)
+def test_an_address_is_taken_apart(text: str, bucket: str, key: str) -> None:
+    assert S3Uri.parse(text) == S3Uri(bucket, key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("http://data/a", id="another scheme"),
+        pytest.param("s3://ab/a", id="two characters"),
+        pytest.param("s3://Data/a", id="capitals"),
+        pytest.param("s3://data/a/../b", id="a step up"),
+        pytest.param("s3://data/a\nb", id="a line break"),
+        pytest.param("s3:///a", id="no bucket"),
+    ],
+)
+def test_a_wrong_address_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(InvalidUriError, match="s3://BUCKET/KEY|must not be a part"):
+        S3Uri.parse(text)
+
+
+def test_absence_is_a_value(store: ObjectStore) -> None:
+    assert store.get("s3://state/nothing") is None
+    assert store.head("s3://state/nothing") is None
+    assert list(store.list("s3://state/nothing")) == []
+    store.delete("s3://state/nothing")
+
+
+def test_an_object_comes_back_as_it_was_put(store: ObjectStore, tmp_path) -> None:
+    store.put("s3://state/a/b", b"0123456789")
+    assert store.get("s3://state/a/b").body == b"0123456789"
+    assert store.head("s3://state/a/b").size == 10
+    assert store.get_range("s3://state/a/b", 2, 3).body == b"234"
+    store.download("s3://state/a/b", tmp_path / "b")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("b", b"0123456789")]
+    store.put_file("s3://state/a/c", tmp_path / "b")
+    store.copy("s3://state/a/c", "s3://state/d")
+    assert [(listed.key, listed.size) for listed in store.list("s3://state/a/")] == [("a/b", 10), ("a/c", 10)]
+    assert store.get("s3://state/d").body == b"0123456789"
+
+
+def test_listing_goes_on_behind_a_thousand_objects(store: ObjectStore) -> None:
+    for number in range(1005):
+        store.put(f"s3://state/many/{number:04d}", b"")
+    assert [listed.key for listed in store.list("s3://state/many/")] == [f"many/{number:04d}" for number in range(1005)]
+
+
+def test_what_was_created_first_counts(store: ObjectStore) -> None:
+    assert store.create("s3://state/once", b"first")
+    assert not store.create("s3://state/once", b"second")
+    assert store.create_or_read("s3://state/once", b"third") == b"first"
+    assert store.create_or_read("s3://state/other", b"fourth") == b"fourth"
+
+
+def test_a_stale_etag_replaces_nothing(store: ObjectStore) -> None:
+    store.put("s3://state/swap", b"old")
+    etag = store.get("s3://state/swap").etag
+    assert store.replace("s3://state/swap", b"new", etag)
+    assert not store.replace("s3://state/swap", b"newer", etag)
+    assert not store.replace("s3://state/gone", b"newer", etag)
+    assert store.get("s3://state/swap").body == b"new"
+
+
+def test_an_update_that_changes_nothing_writes_nothing(store: ObjectStore) -> None:
+    assert store.update("s3://state/none", lambda body: None) is None
+    assert store.head("s3://state/none") is None
+    assert store.update("s3://state/some", lambda body: b"1" if body is None else None) == b"1"
+    assert store.update("s3://state/some", lambda body: b"1" if body is None else None) == b"1"
+
+
+def test_an_update_starts_again_when_another_was_faster(store: ObjectStore) -> None:
+    seen: list[bytes | None] = []
+
+    def change(body: bytes | None) -> bytes:
+        seen.append(body)
+        if len(seen) == 1:
+            store.put("s3://state/race", b"other")
+        return (body or b"") + b"+ours"
+
+    assert store.update("s3://state/race", change) == b"other+ours"
+    assert seen == [None, b"other"]
+
+
+def test_an_update_gives_up_when_others_are_faster_every_time(store: ObjectStore, monkeypatch) -> None:
+    monkeypatch.setattr(stores, "LONGEST_PAUSE_SECONDS", 0.0)
+
+    def change(body: bytes | None) -> bytes:
+        store.put("s3://state/busy", (body or b"") + b".")
+        return b"ours"
+
+    with pytest.raises(Contended, match="others|other writers were faster 3 times"):
+        store.update("s3://state/busy", change, attempts=3)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        pytest.param(lambda store: store.get("s3://nowhere/a"), id="get"),
+        pytest.param(lambda store: store.put("s3://nowhere/a", b""), id="put"),
+        pytest.param(lambda store: store.create("s3://nowhere/a", b""), id="create"),
+        pytest.param(lambda store: list(store.list("s3://nowhere/a")), id="list"),
+    ],
+)
+def test_a_missing_bucket_is_named(store: ObjectStore, action) -> None:
+    with pytest.raises(NoSuchBucket, match="no bucket 'nowhere': create it, or correct the address"):
+        action(store)
+
+
+def test_a_missing_object_to_copy_or_download_is_named(store: ObjectStore, tmp_path) -> None:
+    with pytest.raises(MissingObject, match="s3://state/gone: there is no such object"):
+        store.copy("s3://state/gone", "s3://state/target")
+    with pytest.raises(MissingObject, match="s3://state/gone: there is no such object"):
+        store.download("s3://state/gone", tmp_path / "gone")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_is_down_is_a_temporary_error(monkeypatch) -> None:
+    monkeypatch.setattr(stores, "ATTEMPTS", 1)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        store = connect(f"http://127.0.0.1:{unused.getsockname()[1]}", access_key="a-key", secret_key="a-secret")
+        with pytest.raises(StoreUnavailable, match="S3 does not answer.*Check the endpoint"):
+            store.get("s3://state/a")
+
+
+def test_without_credentials_the_error_says_which_variables_to_set(endpoint: str, monkeypatch, tmp_path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(StoreDenied, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        connect(endpoint).get("s3://state/a")
+
+
+def test_threads_may_share_a_store(store: ObjectStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: store.create("s3://state/shared", b"%d" % number), range(8)))
+    assert created.count(True) >= 1
+    assert store.get("s3://state/shared") is not None
