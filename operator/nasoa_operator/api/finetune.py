@@ -46,7 +46,7 @@ class RequestLimits(SpecPart):
     max_parameters: int | None = Field(default=None, ge=1, le=2**53)
     """Most parameters of the model."""
     max_inference_milliseconds: float | None = Field(default=None, gt=0, le=1e9)
-    """Longest forward pass of one batch, as in the zoo's step-time table."""
+    """Longest forward pass, per image, at the batch size of the zoo's step-time table."""
 
 
 class GridSpec(SpecPart):
@@ -62,7 +62,7 @@ class GridSpec(SpecPart):
         default=(1.0, 0.5, 0.25, 0.125), min_length=1, max_length=8
     )
     """Shares of the most steps that the time limit allows."""
-    max_epochs: float = Field(default=100, gt=0, le=10_000)
+    max_epochs: float = Field(default=200, gt=0, le=10_000)
     """Most epochs, however much time there is."""
 
 

@@ -138,14 +138,21 @@ class ZooSpec(SpecPart):
     """Peak of the pretraining's schedule."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Of the pretraining's loss."""
+    max_images: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    """Pretrain on at most this many images, stratified by class; all without it."""
     time_limit: Duration | None = None
     """Cap on one model's pretraining; the budget itself is `epochs`."""
     step_time_batch_size: BatchSize = 32
     """Batch size of the published step-time table: what fine-tuning requests use."""
     source: Name | None = None
     """Name under which the dataset's class prototypes are published; the zoo's name without it."""
-    extractor: Name | None = None
-    """Pinned feature extractor of domain similarity (an object of the system bucket); none without it."""
+
+
+class SearchDatasetSpec(DatasetSpec):
+    """Images that are searched on."""
+
+    classes: int = Field(default=10, ge=2, le=100_000)
+    """Classes of the network whose step time is measured: the dataset's own number."""
 
 
 _NEEDS_CUDA = "needs a GPU: use fp32 or bf16, or set device.type to cuda"
@@ -173,7 +180,7 @@ class NASSearchSpec(SpecPart):
         )
     )
 
-    dataset: DatasetSpec
+    dataset: SearchDatasetSpec
     """Images that are searched on, and that the zoo's models are pretrained on."""
     storage: StorageSpec = StorageSpec()
     """How pods reach S3."""

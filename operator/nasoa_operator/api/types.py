@@ -13,12 +13,13 @@ from nasoa_operator.api.base import SpecPart, rule, rules
 # --- Durations ---------------------------------------------------------------------------------------------------
 
 _NUMBER = r"[0-9]{1,7}([.][0-9]{1,3})?"
-DURATION_PATTERN = f"^({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
+# Fewer digits for hours, so that no sum of parts overflows CEL's durations (292 years).
+DURATION_PATTERN = "^([0-9]{1,6}([.][0-9]{1,3})?h)?" + f"({_NUMBER}m)?({_NUMBER}s)?({_NUMBER}ms)?$"
 DURATION_MESSAGE = "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m"
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(rf"({_NUMBER})(ms|h|m|s)")
-# CEL's durations end at 292 years; a tenth of that is more than anybody waits, and the check can't overflow.
-LONGEST_SECONDS = 9.0e8
+LONGEST_SECONDS = 250_000 * 3600.0
+"""Longest duration: 28 years."""
 
 
 def seconds(text: str) -> float:
