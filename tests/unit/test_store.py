@@ -63,7 +63,7 @@ def test_an_address_is_taken_apart(text: str, bucket: str, key: str) -> None:
     ],
 )
 def test_a_wrong_address_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(InvalidUriError, match="s3://BUCKET/KEY|must not be a part"):
+    with pytest.raises(InvalidUriError, match=r"s3://BUCKET/KEY|must not be a part"):
         S3Uri.parse(text)
 
 
@@ -136,7 +136,7 @@ def test_an_update_gives_up_when_others_are_faster_every_time(store: ObjectStore
         store.put("s3://state/busy", (body or b"") + b".")
         return b"ours"
 
-    with pytest.raises(Contended, match="others|other writers were faster 3 times"):
+    with pytest.raises(Contended, match="other writers were faster 3 times"):
         store.update("s3://state/busy", change, attempts=3)
 
 
@@ -167,7 +167,7 @@ def test_a_service_that_is_down_is_a_temporary_error(monkeypatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         store = connect(f"http://127.0.0.1:{unused.getsockname()[1]}", access_key="a-key", secret_key="a-secret")
-        with pytest.raises(StoreUnavailable, match="S3 does not answer.*Check the endpoint"):
+        with pytest.raises(StoreUnavailable, match=r"S3 does not answer.*Check the endpoint"):
             store.get("s3://state/a")
 
 
