@@ -18,8 +18,8 @@ from nasoa_runtime.online.replay import Learner, RecordedRun, UnreadableRecords,
 LIMITS = 4
 STRATEGIES = ("OneShot",)
 _PERCENTILES = (5.0, 95.0)
-_TAUGHT_FRACTIONS = (0.125, 0.25, 0.5, 1.0)
-"""Points of a run's curve that are learned: as far apart as the generator's numbers of iterations."""
+_TAUGHT_FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Points of a run's curve that are learned, evenly in the logarithm: short limits need to know how runs begin."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _best(learner: Learner, prefixes: Sequence[list[RecordedRun]]) -> int:
     """Index of the run with the highest prediction, the cheapest of equals."""
     ends = [prefix[-1] for prefix in prefixes]
     scores = learner.scores(ends)
-    return int(np.lexsort(([end.gpu_seconds for end in ends], -scores))[0])
+    return int(np.lexsort((np.array([end.gpu_seconds for end in ends]), -scores))[0])
 
 
 def _lessons(run: list[RecordedRun]) -> list[RecordedRun]:

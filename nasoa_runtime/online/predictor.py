@@ -37,6 +37,8 @@ FIRST_HEAD_BIAS = 0.3
 """Heads start at a middling accuracy, so that the first predictions are not absurd."""
 _ROWS_AT_ONCE = 512
 """Two activations of this many rows stay in the second-level cache while they pass through the layers."""
+_DIVERGED = 100.0
+"""An accuracy predicted as more than this, just after the outcome was learned, is a network out of control."""
 _FIXED = re.compile(r"fixed-mlp-([1-9][0-9]?)")
 
 PREDICTORS = ("adaptive-mlp", "fixed-mlp-3", "fixed-mlp-6", "fixed-mlp-10", "fixed-mlp-14")
@@ -99,12 +101,6 @@ class AdaptiveMLP:
     def alpha(self) -> NDArray[np.float64]:
         """Weights of the heads, shape (L,), a copy; they sum to 1."""
         return self._alpha.copy()
-
-    @property
-    def finite(self) -> bool:
-        """Whether every parameter is a finite number."""
-        parameters = (self._first, self._phi, self._phi_bias, self._head, self._head_bias, self._alpha)
-        return all(bool(np.isfinite(parameter).all()) for parameter in parameters)
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Unclipped predictions, shape (n,), of ``features``, shape (n, inputs). No side effects."""
@@ -254,6 +250,21 @@ class FixedMLP(AdaptiveMLP):
         super().__init__(inputs, seed, depth=depth, units=units, eta=eta, beta=1.0, input_energy=input_energy)
         self._alpha = np.zeros(depth)
         self._alpha[-1] = 1.0
+
+
+def learned(network: AdaptiveMLP, features: NDArray[np.floating], accuracy: float) -> AdaptiveMLP:
+    """A network that has also learned this outcome; ``network`` itself, unchanged, if the step makes it diverge.
+
+    Gradients are not clipped, so an absurd stream can throw a network off for good. One outcome left out is better.
+    """
+    result = network.copy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            result.learn(features, accuracy)
+        except FloatingPointError:
+            return network
+        score = result.scores(features[None])[0]
+    return result if abs(score) < _DIVERGED else network
 
 
 def make_predictor(name: str, inputs: int, seed: int = 0, *, input_energy: float | None = None) -> AdaptiveMLP:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasoa_runtime.online.features import REPLAY_FEATURES, Batch, Encoder
-from nasoa_runtime.online.predictor import AdaptiveMLP, make_predictor
+from nasoa_runtime.online.predictor import AdaptiveMLP, learned, make_predictor
 
 SEGMENTS = {"20-40": (0.2, 0.4), "80-100": (0.8, 1.0)}
 """Shares of the stream whose errors are also reported alone: early, and after most has been learned."""
@@ -122,7 +122,7 @@ def replay(
 
 
 class Learner:
-    """An encoder and a network that learn a stream in place: a predictor state without its bookkeeping."""
+    """An encoder and a network that learn a stream: a predictor state without its bookkeeping."""
 
     def __init__(self, algorithm: str, seed: int) -> None:
         """Start from nothing; columns for models are added as models are met."""
@@ -159,7 +159,7 @@ class Learner:
             self.encoder = self.encoder.grow(model)
             self.network.grow()
         self.encoder = self.encoder.observe(transformed)
-        self.network.learn(self._encode(transformed, model)[0], accuracy)
+        self.network = learned(self.network, self._encode(transformed, model)[0], accuracy)
 
     def learn_run(self, run: RecordedRun) -> None:
         """Take in one recorded outcome."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nasoa_runtime.online.errors import UnreadableState
 from nasoa_runtime.online.features import REQUEST_FEATURES, Batch, Described, Encoder, Quantity, RunDescription
-from nasoa_runtime.online.predictor import AdaptiveMLP, load_predictor, make_predictor
+from nasoa_runtime.online.predictor import AdaptiveMLP, learned, load_predictor, make_predictor
 
 FORMAT = "nasoa-predictor"
 FORMAT_VERSION = 1
@@ -119,8 +119,8 @@ class PredictorState:
     def learn(self, outcomes: Sequence[Outcome], uid: str) -> PredictorState:
         """The state after the request ``uid``, with all that its runs showed, in their order.
 
-        A UID that was applied changes nothing: the same object is returned. Models without a column get one. Should
-        the step of an outcome throw the network to infinity, the network from before is kept.
+        A UID that was applied changes nothing: the same object is returned. Models without a column get one. The
+        network from before is kept where an outcome would make it diverge.
 
         Raises:
             ValueError: there is no outcome, or one can't be used (accuracy outside [0, 1], a value not finite).
@@ -135,9 +135,7 @@ class PredictorState:
         for outcome in outcomes:
             batch = Batch.of([outcome.run], encoder.table)
             encoder = encoder.observe(encoder.transform(batch))
-            learned = network.copy()
-            learned.learn(encoder.encode(batch)[0], outcome.accuracy)
-            network = learned if learned.finite else network
+            network = learned(network, encoder.encode(batch)[0], outcome.accuracy)
         return replace(
             grown,
             encoder=encoder,

@@ -1,0 +1,164 @@
+"""The predictor's state: idempotent learning, growth with the zoo, bytes."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from nasoa_runtime.online import state as state_module
+from nasoa_runtime.online.errors import UnreadableState
+from nasoa_runtime.online.features import RunDescription
+from nasoa_runtime.online.state import (
+    Outcome,
+    PredictorState,
+    outcomes_from_document,
+    outcomes_to_document,
+)
+
+
+def a_run(**changes):
+    run = RunDescription("a", 10, 100.0, 3.0, 400, 0.01, 2, source_accuracy=0.7, parameters=5_000_000)
+    return dataclasses.replace(run, **changes)
+
+
+def an_outcome(accuracy=0.8, **changes):
+    return Outcome(a_run(**changes), accuracy)
+
+
+def with_changed_meta(content, **changes):
+    with np.load(io.BytesIO(content)) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    meta = json.loads(arrays["meta"].tobytes()) | changes
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def test_each_request_raises_the_version_by_one_however_many_runs_it_showed():
+    state = PredictorState.new(models=["a"])
+    state = state.learn([an_outcome()], "uid-1")
+    state = state.learn([an_outcome(0.1), an_outcome(0.7, model="b")], "uid-2")
+    assert state.version == 2
+
+
+def test_a_request_is_learned_once():
+    state = PredictorState.new().learn([an_outcome()], "uid-1")
+    assert state.applied("uid-1")
+    assert state.learn([an_outcome(0.1)], "uid-1") is state
+    assert state.learn([an_outcome(0.1)], "uid-2").version == 2
+
+
+def test_learning_leaves_the_old_state_alone():
+    state = PredictorState.new(models=["a"])
+    before = state.to_bytes()
+    state.learn([an_outcome()], "uid-1")
+    assert state.to_bytes() == before
+
+
+def test_learning_moves_the_prediction_towards_the_outcome():
+    state = PredictorState.new(models=["a"])
+    for index in range(60):
+        state = state.learn([an_outcome(0.9)], f"uid-{index}")
+    assert state.predict([a_run()])[0] == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_new_model_changes_the_layout_but_no_prediction_and_no_version():
+    state = PredictorState.new(models=["a"]).learn([an_outcome()], "uid-1")
+    grown = state.with_models(["a", "b", "c"])
+    runs = [a_run(), a_run(model="b")]
+    np.testing.assert_allclose(grown.predict(runs), state.predict(runs), atol=1e-6)
+    assert (grown.version, grown.layout_version, state.layout_version) == (1, 2, 0)
+
+
+def test_a_model_without_outcomes_is_predicted_from_its_descriptors():
+    state = PredictorState.new()
+    random = np.random.default_rng(0)
+    for index in range(400):
+        source = float(random.uniform(0.5, 0.9))
+        state = state.learn([an_outcome(source, model=f"m{index % 8}", source_accuracy=source)], f"{index}")
+    weak, strong = state.predict([a_run(model="new", source_accuracy=value) for value in (0.55, 0.85)])
+    assert strong - weak > 0.1
+
+
+def test_an_outcome_of_an_unknown_model_gives_it_a_column():
+    state = PredictorState.new(models=["a"]).learn([an_outcome(model="b")], "uid-1")
+    assert state.encoder.models == ("a", "b")
+    assert state.layout_version == 1
+
+
+def test_no_outcome_is_refused():
+    with pytest.raises(ValueError, match="no outcome to learn from"):
+        PredictorState.new().learn([], "uid-1")
+
+
+def test_only_the_last_uids_are_remembered(monkeypatch):
+    monkeypatch.setattr(state_module, "APPLIED_WINDOW", 3)
+    state = PredictorState.new()
+    for index in range(5):
+        state = state.learn([an_outcome()], f"uid-{index}")
+    assert state.applied_uids == ("uid-2", "uid-3", "uid-4")
+
+
+@pytest.mark.parametrize("algorithm", ["adaptive-mlp", "fixed-mlp-3"])
+def test_bytes_keep_everything(algorithm):
+    state = PredictorState.new(algorithm, seed=5, models=["a", "b"])
+    state = state.learn([an_outcome(), an_outcome(0.3, model="c")], "uid-1")
+    again = PredictorState.from_bytes(state.to_bytes())
+    assert again.to_bytes() == state.to_bytes()
+    assert (again.version, again.layout_version, again.applied_uids) == (1, 1, ("uid-1",))
+    one, other = again.learn([an_outcome()], "uid-2"), state.learn([an_outcome()], "uid-2")
+    assert one.to_bytes() == other.to_bytes()
+
+
+def test_bytes_load_without_pickle():
+    with np.load(io.BytesIO(PredictorState.new().to_bytes()), allow_pickle=False) as stored:
+        assert all(stored[name].dtype != object for name in stored.files)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        pytest.param(lambda content: b"", "no npz file", id="empty"),
+        pytest.param(lambda content: b'{"a": 1}', "no npz file", id="another format"),
+        pytest.param(lambda content: content[: len(content) // 2], "no npz file", id="cut short"),
+        pytest.param(lambda content: with_changed_meta(content, format_version=2), "format version 2", id="newer"),
+        pytest.param(lambda content: with_changed_meta(content, format="zoo"), "predictor's state", id="other kind"),
+        pytest.param(lambda content: with_changed_meta(content, models=["x"]), "columns' names", id="layout"),
+        pytest.param(lambda content: with_changed_meta(content, version=-1), "-1 is no count", id="version"),
+        pytest.param(lambda content: with_changed_meta(content, algorithm="oracle"), "'oracle'", id="algorithm"),
+        pytest.param(lambda content: with_changed_meta(content, algorithm="fixed-mlp-3"), "must be", id="parameters"),
+    ],
+)
+def test_bytes_that_are_no_state_say_what_is_wrong(spoil, message):
+    content = PredictorState.new(models=["a"]).to_bytes()
+    with pytest.raises(UnreadableState, match=message):
+        PredictorState.from_bytes(spoil(content))
+
+
+def test_a_pickle_is_never_opened():
+    buffer = io.BytesIO()
+    np.savez(buffer, meta=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UnreadableState, match="no npz file of plain arrays"):
+        PredictorState.from_bytes(buffer.getvalue())
+
+
+def test_outcomes_survive_json():
+    outcomes = (an_outcome(0.25), an_outcome(0.75, domain_similarity=0.5))
+    assert outcomes_from_document(json.loads(json.dumps(outcomes_to_document(outcomes)))) == outcomes
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param([{"accuracy": 0.5}], id="no run"),
+        pytest.param([{"accuracy": 0.5, "run": {"model": "a"}}], id="half a run"),
+        pytest.param([{"accuracy": 1.7, "run": dataclasses.asdict(a_run())}], id="accuracy 1.7"),
+    ],
+)
+def test_a_document_of_no_outcomes_is_refused(document):
+    with pytest.raises(UnreadableState):
+        outcomes_from_document(document)
