@@ -57,7 +57,7 @@ def plan(
     Candidates whose predictions round to the same are ordered by seconds (cheapest first), then by model,
     frozen stages and learning rate, so that equal inputs give equal schedules.
     """
-    allowed = [model for model in models if _allowed(model, request)]
+    allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)
     if not allowed:
         return _no_model(request, models)
     rates = grid.learning_rates if request.learning_rate is None else (request.learning_rate,)
@@ -168,8 +168,7 @@ def _rank(
     }
     scores = predictor.scores(Batch(values, tuple(model.name for model in models), index))
     steps = np.round(scores / SCORE_STEP)
-    by_name = np.argsort(np.argsort([model.name for model in models], kind="stable"), kind="stable")
-    order = np.lexsort((learning_rate, frozen, by_name[index], seconds, -steps))
+    order = np.lexsort((learning_rate, frozen, index, seconds, -steps))
 
     def candidate(row: int) -> Candidate:
         return Candidate(
