@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.search.individuals import Individual, costs
+from nasoa_runtime.search.individuals import Individual, costs, oldest_first
 
 T = TypeVar("T")
 
@@ -53,20 +53,12 @@ def crowding_distance(points: NDArray[np.float64], ranks: NDArray[np.int64]) -> 
 
 def select_elite(individuals: Sequence[Individual], size: int) -> tuple[Individual, ...]:
     """The best ``size`` individuals, best first: by rank, then by crowding distance, then the older one."""
-    points = costs(individuals)
+    members = oldest_first(individuals)
+    points = costs(members)
     ranks = rank(points)
     distances = crowding_distance(points, ranks)
-    order = sorted(
-        range(len(individuals)),
-        key=lambda i: (
-            ranks[i],
-            -distances[i],
-            individuals[i].generation,
-            individuals[i].slot,
-            individuals[i].encoding,
-        ),
-    )
-    return tuple(individuals[i] for i in order[:size])
+    order = sorted(range(len(members)), key=lambda index: (ranks[index], -distances[index]))
+    return tuple(members[index] for index in order[:size])
 
 
 def binary_tournament(elite: Sequence[T], random: np.random.Generator) -> T:
