@@ -27,6 +27,7 @@ from nasoa_operator.api.types import (
     StorageSpec,
     Timestamp,
 )
+from nasoa_runtime.architecture.space import BlockSpace, MacroSpace
 
 EvenChannels = Annotated[
     int, Field(ge=2, le=1024, json_schema_extra=rules(rule("self % 2 == 0", "must be even: the stem has half of it")))
@@ -84,6 +85,7 @@ class SpaceSpec(SpecPart):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule("self.minBlocks <= self.maxBlocks", "must not exceed maxBlocks", field_path=".minBlocks"),
+            rule("self.minWidening <= self.maxWidening", "must not exceed maxWidening", field_path=".minWidening"),
         )
     )
 
@@ -102,8 +104,14 @@ class SpaceSpec(SpecPart):
     """First channels of a macro structure."""
     min_blocks: int = Field(default=4, ge=4, le=64)
     """Fewest blocks of a network, all stages together."""
-    max_blocks: int = Field(default=20, ge=4, le=64)
+    max_blocks: int = Field(default=16, ge=4, le=64)
     """Most blocks of a network, all stages together."""
+    max_stage_blocks: int = Field(default=8, ge=1, le=64)
+    """Most blocks of one stage."""
+    min_widening: int = Field(default=8, ge=1, le=256)
+    """Least product of all channel multipliers of a network."""
+    max_widening: int = Field(default=16, ge=1, le=256)
+    """Greatest product of all channel multipliers of a network."""
 
 
 class SearchLimits(SpecPart):
@@ -218,6 +226,26 @@ class NASSearchSpec(SpecPart):
         ),
     )
     """UID of a search whose records in S3 are taken over."""
+
+    def block_space(self) -> BlockSpace:
+        """The block structures that may be proposed, and the network in which they are compared."""
+        return BlockSpace(
+            operations=self.space.operations,
+            max_layers=self.space.max_layers,
+            max_connections=self.space.max_connections,
+            small_macro=f"{self.block_phase.first_channels}_{self.block_phase.macro}",
+        )
+
+    def macro_space(self) -> MacroSpace:
+        """The macro structures that may be proposed."""
+        return MacroSpace(
+            first_channels=self.space.first_channels,
+            min_blocks=self.space.min_blocks,
+            max_blocks=self.space.max_blocks,
+            max_stage_blocks=self.space.max_stage_blocks,
+            min_widening=self.space.min_widening,
+            max_widening=self.space.max_widening,
+        )
 
 
 # --- Status ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from nasoa_operator.api.base import SpecPart, rule, rules
+from nasoa_runtime.architecture.encoding import BLOCK_PATTERN, ENCODING_PATTERN, EXAMPLE, MACRO_PATTERN
 
 # --- Durations ---------------------------------------------------------------------------------------------------
 
@@ -133,11 +134,9 @@ OutputUri = Annotated[
     Field(max_length=1024, json_schema_extra=_match_rule(S3_PATTERN, OUTPUT_MESSAGE, _DOTS_PATTERN)),
 ]
 
-BLOCK_PATTERN = "^([0-6][0-4]){0,2}[0-6]-([ac][0-3][0-3]){0,3}$"
-MACRO_PATTERN = "^[124]+-[124]+-[124]+-[124]+$"
-ENCODING_PATTERN = f"^{BLOCK_PATTERN[1:-1]}_[1-9][0-9]{{0,3}}_{MACRO_PATTERN[1:-1]}$"
+_BLOCK_PATTERN, _MACRO_PATTERN = f"^{BLOCK_PATTERN}$", f"^{MACRO_PATTERN}$"
 _ENCODING_MESSAGE = (
-    "must be BLOCK_FIRSTCHANNEL_MACRO such as 02031-a02_64_111-2111-211-1"
+    f"must be BLOCK_FIRSTCHANNEL_MACRO such as {EXAMPLE}"
     " (operations 0 to 6, widths 0 to 4, multipliers 1, 2 or 4, four stages between three '-')"
 )
 _BLOCK_MESSAGE = "must be LAYERS-CONNECTIONS such as 02031-a02 or 031- (operations 0 to 6, widths 0 to 4, nodes 0 to 3)"
@@ -150,13 +149,13 @@ Encoding = Annotated[
 """An architecture; what a pattern can't see is checked when the operator accepts the object."""
 BlockEncoding = Annotated[
     str,
-    _matching(BLOCK_PATTERN, _BLOCK_MESSAGE),
-    Field(max_length=32, json_schema_extra=_match_rule(BLOCK_PATTERN, _BLOCK_MESSAGE)),
+    _matching(_BLOCK_PATTERN, _BLOCK_MESSAGE),
+    Field(max_length=32, json_schema_extra=_match_rule(_BLOCK_PATTERN, _BLOCK_MESSAGE)),
 ]
 MacroEncoding = Annotated[
     str,
-    _matching(MACRO_PATTERN, _MACRO_MESSAGE),
-    Field(max_length=128, json_schema_extra=_match_rule(MACRO_PATTERN, _MACRO_MESSAGE)),
+    _matching(_MACRO_PATTERN, _MACRO_MESSAGE),
+    Field(max_length=128, json_schema_extra=_match_rule(_MACRO_PATTERN, _MACRO_MESSAGE)),
 ]
 
 # --- Parts of a spec ---------------------------------------------------------------------------------------------
