@@ -1,0 +1,1 @@
+"""Class folders of images: listing, reading, splitting. Nothing here reaches torch."""

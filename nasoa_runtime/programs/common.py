@@ -1,0 +1,46 @@
+"""What the training programs share."""
+
+from __future__ import annotations
+
+import math
+
+from nasoa_runtime.failures import BadInputError
+from nasoa_runtime.records import Preprocessing, Recipe
+from nasoa_runtime.training.loop import Settings
+
+
+def architecture_at(architectures: tuple[str, ...], index: int) -> str:
+    """The architecture of this index.
+
+    Raises:
+        BadInputError: The Job has more indices than the input has architectures.
+    """
+    if index >= len(architectures):
+        msg = f"architectures: index {index} was started but there are only {len(architectures)}."
+        raise BadInputError(msg)
+    return architectures[index]
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    """The recipe's part that the loop needs."""
+    return Settings(
+        learning_rate=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        label_smoothing=recipe.label_smoothing,
+        warmup_fraction=recipe.warmup_fraction,
+        precision=recipe.precision,
+        channels_last=recipe.channels_last,
+        compile=recipe.compile,
+    )
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """How images are prepared for a network trained with ``recipe``."""
+    return Preprocessing(image_size=recipe.image_size)
+
+
+def steps_of(recipe: Recipe, images: int) -> int:
+    """Steps that make up the recipe's epochs over ``images`` training images."""
+    return max(1, math.ceil(recipe.epochs * images / recipe.batch_size))

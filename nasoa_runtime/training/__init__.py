@@ -1,0 +1,1 @@
+"""Training, measuring and evaluating networks with torch."""
