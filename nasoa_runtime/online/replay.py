@@ -71,7 +71,7 @@ def read_records(path: Path | str, *, final_only: bool = False) -> list[Recorded
         OSError: it can't be opened.
     """
     path = Path(path)
-    with _open_text(path) as stream:
+    with open_text(path) as stream:
         try:
             reader = csv.DictReader(stream)
             lacking = [name for name in (*_TEXT, *_NUMBERS, "final") if name not in (reader.fieldnames or ())]
@@ -181,7 +181,8 @@ def _errors_summary(errors: NDArray[np.float64]) -> dict[str, float]:
     return {"mae": float(np.abs(errors).mean()), "mse": float((errors * errors).mean())}
 
 
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a CSV file, unpacking it if its name ends in ``.gz``."""
     if path.name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
