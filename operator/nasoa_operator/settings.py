@@ -50,6 +50,8 @@ class Settings(BaseModel):
     """Objects that are worked on at once."""
     anchor: str = "031-_16_1-1-1-1"
     """Encoding of the network by which drift between two profiling pods is corrected."""
+    extractor: str | None = Field(default=None, max_length=63)
+    """Name of the imported feature extractor that new zoos are pinned to; without it they know no domain similarity."""
     kubeconfig: Path | None = None
     """Kubeconfig file; the pod's service account without it."""
     prometheus_url: str | None = None

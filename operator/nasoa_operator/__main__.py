@@ -1,0 +1,37 @@
+"""``python -m nasoa_operator``: run the operator until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+import kopf
+
+from nasoa_operator.handlers import register
+from nasoa_operator.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Read the settings, register the handlers, and hand over to kopf."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"nasoa-operator: {error}", file=sys.stderr)
+        return 2
+    if settings.kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(settings.kubeconfig)
+    log_format = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
+    kopf.configure(verbose=settings.log_level == "DEBUG", log_format=log_format)
+    logging.getLogger("nasoa_operator").setLevel(settings.log_level)
+    registry = kopf.OperatorRegistry()
+    register(registry, settings)
+    namespaces = settings.watch_namespaces
+    watched = {*namespaces, settings.namespace} if namespaces else ()
+    asyncio.run(kopf.operator(registry=registry, standalone=True, clusterwide=not watched, namespaces=sorted(watched)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""How each kind is observed: its spec, its documents in S3, its Jobs. What follows is planned in pure code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from nasoa_operator.api.finetune import FineTuneRequestSpec
+from nasoa_operator.api.search import NASSearchSpec
+from nasoa_operator.cluster import Cluster
+from nasoa_operator.finetune import observed as finetune
+from nasoa_operator.finetune.plan import plan as plan_request
+from nasoa_operator.jobs import Owner
+from nasoa_operator.observe import Documents, in_thread, observe_jobs
+from nasoa_operator.plan import Manifest, Plan
+from nasoa_operator.search import observed as search
+from nasoa_operator.search.plan import plan as plan_search
+from nasoa_operator.settings import Settings
+from nasoa_operator.step_times import StepTimes
+from nasoa_runtime.online.shared import read_state
+from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.zoo import read_manifest
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class SearchController:
+    """NASSearch."""
+
+    cluster: Cluster
+    documents: Documents
+    step_times: StepTimes
+    settings: Settings
+
+    async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> search.ObservedSearch:
+        """A snapshot of one search; a finished one is not looked up in S3 any more."""
+        spec = NASSearchSpec.model_validate(manifest["spec"])
+        status = manifest.get("status", {})
+        uid = spec.resume_from or owner.uid
+        ended = status.get("phase") in TERMINAL
+        base = f"{spec.output_uri.rstrip('/')}/{uid}/results"
+        found = {} if ended else await in_thread(self.documents.read_all, f"searches/{uid}/")
+        jobs = await observe_jobs(
+            self.cluster,
+            self.documents.store,
+            self.step_times,
+            owner.namespace,
+            owner.uid,
+            partial(search.job_context, lambda step: f"{base}/{step}"),
+        )
+        zoo = None if ended else await in_thread(self._zoo_owner, spec.zoo.name)
+        extractor = None if ended else await in_thread(self._extractor, self.settings.extractor)
+        return search.ObservedSearch(
+            owner=owner,
+            object_generation=manifest["metadata"]["generation"],
+            created=datetime.fromisoformat(manifest["metadata"]["creationTimestamp"]),
+            spec=spec,
+            status=status,
+            documents=found,
+            jobs=jobs,
+            zoo_owner=zoo,
+            extractor=extractor,
+            settings=self.settings,
+            now=now,
+        )
+
+    def plan(self, observed: search.ObservedSearch) -> Plan:
+        """What follows."""
+        return plan_search(observed)
+
+    def _zoo_owner(self, name: str) -> str | None:
+        manifest = read_manifest(self.documents.store, self.documents.bucket, name)
+        return None if manifest is None else manifest.owner
+
+    def _extractor(self, name: str | None) -> dict[str, Any] | None:
+        if name is None:
+            return None
+        found = self.documents.store.get(self.documents.uri(f"zoo/extractors/{name}.json"))
+        document: dict[str, Any] | None = None if found is None else json.loads(found.body)
+        return document
+
+
+@dataclass(frozen=True)
+class RequestController:
+    """FineTuneRequest."""
+
+    cluster: Cluster
+    documents: Documents
+    step_times: StepTimes
+    settings: Settings
+
+    async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> finetune.ObservedRequest:
+        """A snapshot of one request; zoo and predictor only where they are about to be needed."""
+        spec = FineTuneRequestSpec.model_validate(manifest["spec"])
+        status = manifest.get("status", {})
+        ended = status.get("phase") in TERMINAL
+        found = {} if ended else await in_thread(self.documents.read_all, f"requests/{owner.uid}/")
+        base = f"{spec.output_uri.rstrip('/')}/{owner.uid}/results"
+        jobs = await observe_jobs(
+            self.cluster,
+            self.documents.store,
+            self.step_times,
+            owner.namespace,
+            owner.uid,
+            partial(finetune.job_context, lambda step: f"{base}/{step}"),
+        )
+        undecided = not ended and "schedule.json" not in found and "failed.json" not in found
+        store, bucket = self.documents.store, self.documents.bucket
+        zoo = await in_thread(read_manifest, store, bucket, spec.zoo) if undecided else None
+        predictor: PredictorState | None = None
+        if undecided and zoo is not None and "probe.json" in found:
+            predictor = await in_thread(read_state, store, bucket, spec.zoo, [m.name for m in zoo.models])
+        return finetune.ObservedRequest(
+            owner=owner,
+            object_generation=manifest["metadata"]["generation"],
+            spec=spec,
+            status=status,
+            documents=found,
+            jobs=jobs,
+            zoo=zoo,
+            predictor=predictor,
+            settings=self.settings,
+            now=now,
+        )
+
+    def plan(self, observed: finetune.ObservedRequest) -> Plan:
+        """What follows."""
+        return plan_request(observed)

@@ -1,0 +1,1 @@
+"""FineTuneRequest: observe, plan, status."""

@@ -1,0 +1,306 @@
+"""The plan of a request: probe, decide, run, learn; the single step that follows from what is recorded. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nasoa_operator.accept import request_problems
+from nasoa_operator.api.types import seconds
+from nasoa_operator.finetune.observed import ObservedRequest
+from nasoa_operator.finetune.scheduling import (
+    decide,
+    learning_record,
+    measured_models,
+    schedule_document,
+    spec_device,
+)
+from nasoa_operator.finetune.status import TERMINAL, status_of
+from nasoa_operator.jobs import build_job, dataset_uri_in_pod
+from nasoa_operator.outcomes import ObservedJob, Outcome
+from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
+from nasoa_operator.search.problems import Problem
+from nasoa_runtime.online.schedule import NothingFits
+from nasoa_runtime.records import (
+    DatasetReference,
+    FinetuneInput,
+    FinetuneResult,
+    ModelReference,
+    ProbeInput,
+    ProbeResult,
+    Regime,
+    Store,
+)
+
+RUNNING_REQUEUE_SECONDS = 3.0
+WAITING_REQUEUE_SECONDS = 10.0
+PROBE_SHARE = 0.1
+"""Share of T_l that the probe's measuring may take."""
+BACKSTOP_FACTOR, BACKSTOP_SECONDS = 2, 900
+"""When Kubernetes itself ends a fine-tuning Job that no longer keeps its own clock."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request ends without a model."""
+
+    reason: str
+    message: str
+
+
+def plan(observed: ObservedRequest) -> Plan:
+    """What to do now for ``observed``."""
+    if observed.status.get("phase") in TERMINAL:
+        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
+    problem = problem_of(observed)
+    if problem is not None:
+        requeue = WAITING_REQUEUE_SECONDS if problem.waits else None
+        return Plan(status=status_of(observed, problem=problem), requeue_seconds=requeue)
+    step = next_step(observed)
+    unfinished = any(not job.finished for job in observed.jobs.values())
+    return replace(
+        step,
+        status=status_of(observed),
+        delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
+        suspensions=suspensions(observed),
+        requeue_seconds=RUNNING_REQUEUE_SECONDS if unfinished or step.jobs else WAITING_REQUEUE_SECONDS,
+    )
+
+
+def problem_of(observed: ObservedRequest) -> Problem | None:
+    """Why the request can't be accepted; once it is scheduled, nothing is asked again."""
+    if observed.document("schedule") is not None or observed.document("failed") is not None:
+        return None
+    if observed.zoo is None:
+        message = f"spec.zoo: there is no zoo {observed.spec.zoo!r} yet; the request waits for it"
+        return Problem("ZooNotFound", message, waits=True)
+    problems = request_problems(observed.spec, [model.name for model in observed.zoo.models])
+    return Problem(problems[0].reason, problems[0].message) if problems else None
+
+
+def next_step(observed: ObservedRequest) -> Plan:
+    """The first step that is not recorded yet."""
+    if observed.document("failed") is not None or observed.document("learned") is not None:
+        return Plan()
+    if observed.document("probe") is None:
+        return probe(observed)
+    if observed.document("schedule") is None:
+        return schedule(observed)
+    result = observed.document("result")
+    if result is None:
+        return Plan() if observed.spec.suspend and "finetune" not in observed.jobs else finetune(observed)
+    return learn(observed, result)
+
+
+def probe(observed: ObservedRequest) -> Plan:
+    """Have the dataset and the node looked at."""
+    tried = latest_try(observed, "probe")
+    if tried is None:
+        return Plan(jobs=(probe_job(observed, "probe"),))
+    if not tried.finished:
+        return Plan()
+    outcome = tried.outcomes[0]
+    if isinstance(outcome.result, ProbeResult):
+        rows = {n: tuple(r.model_dump(mode="json") for r in found) for n, found in outcome.result.rows.items()}
+        known = outcome.result.statistics
+        message = (
+            f"{known.images} training images in {known.classes} classes; steps take "
+            f"{outcome.result.step_correction:.2f} times what the zoo's table says"
+        )
+        body = {"formatVersion": 1, "result": outcome.result.model_dump(mode="json")}
+        return Plan(
+            documents=(Document(observed.key("probe"), body, Event("Probed", message, "probe")),),
+            actions=(AddStepTimes(observed.spec.zoo, rows),) if rows else (),
+            again=True,
+        )
+    if outcome.failure == "InvalidResult" and tried.step == "probe":
+        return Plan(jobs=(probe_job(observed, "probe-retry"),))
+    return fail(observed, failure_of(outcome, "probe"))
+
+
+def schedule(observed: ObservedRequest) -> Plan:
+    """Let the predictor choose, and persist what it chose."""
+    if observed.zoo is None or observed.predictor is None:
+        return Plan()
+    known = probe_result(observed)
+    decision = decide(observed, observed.zoo, observed.predictor, known)
+    if isinstance(decision, NothingFits):
+        field = "spec.timeLimit: " if decision.reason == "TimeLimitTooShort" else ""
+        return fail(observed, Failure(decision.reason, field + decision.message))
+    chosen = decision.chosen
+    message = (
+        f"{chosen.model}, learning rate {chosen.learning_rate:g}, {chosen.frozen_stages} frozen stages, "
+        f"{chosen.iterations} steps: predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
+        f"the best of {decision.candidates} candidates (predictor version {decision.predictor_version})"
+    )
+    body = schedule_document(observed, observed.zoo, decision)
+    return Plan(
+        documents=(Document(observed.key("schedule"), body, Event("Scheduled", message, "schedule")),), again=True
+    )
+
+
+def finetune(observed: ObservedRequest) -> Plan:
+    """Run what was scheduled, and record what it came to."""
+    tried = latest_try(observed, "finetune")
+    if tried is None:
+        return Plan(jobs=(finetune_job(observed, "finetune"),))
+    if not tried.finished:
+        return Plan()
+    outcome = tried.outcomes[0]
+    decided = observed.documents["schedule.json"]
+    if isinstance(outcome.result, FinetuneResult):
+        result = outcome.result
+        if result.seconds > seconds(observed.spec.time_limit):
+            text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
+            outcome = Outcome(0, failure="InvalidResult", message=text)
+        else:
+            body: dict[str, Any] = {
+                "formatVersion": 1,
+                "result": result.model_dump(mode="json"),
+                "runs": [run.model_dump(mode="json") for run in result.runs],
+                "failure": None,
+            }
+            message = (
+                f"validation accuracy {100 * result.validation_accuracy:.1f}% "
+                f"in {result.seconds:.0f}s of {observed.spec.time_limit}; the model is at {result.output_uri}"
+            )
+            event = Event("FineTuned", message, "finetune")
+            return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
+    if outcome.failure == "InvalidResult" and tried.step == "finetune":
+        return Plan(jobs=(finetune_job(observed, "finetune-retry"),))
+    if outcome.failure == "Diverged":
+        # That this regime diverges is worth knowing: it teaches chance accuracy.
+        run = {
+            "regime": decided["regimes"][0],
+            "steps": decided["regimes"][0]["steps"],
+            "failure": "Diverged",
+            "validation_accuracy": None,
+        }
+        body = {"formatVersion": 1, "result": None, "runs": [run], "failure": outcome.message or "training diverged"}
+        event = Event("Diverged", outcome.message, "finetune", type="Warning")
+        return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
+    return fail(observed, failure_of(outcome, "finetune"))
+
+
+def learn(observed: ObservedRequest, result: Any) -> Plan:
+    """Teach the predictor what the runs showed, once."""
+    record = learning_record(
+        observed, observed.documents["schedule.json"], probe_result(observed), list(result["runs"])
+    )
+    return Plan(actions=(Learn(observed.spec.zoo, observed.owner.uid, record),), again=True)
+
+
+def fail(observed: ObservedRequest, failure: Failure) -> Plan:
+    """Persist that the request ends here, and why."""
+    body = {"formatVersion": 1, "reason": failure.reason, "message": failure.message}
+    event = Event(failure.reason, failure.message, "failed", type="Warning")
+    return Plan(documents=(Document(observed.key("failed"), body, event),), again=True)
+
+
+def failure_of(outcome: Outcome, step: str) -> Failure:
+    """A pod's failure as the request's."""
+    reasons = {
+        "BadInput": "InvalidDataset" if step == "probe" else "InvalidInput",
+        "OutOfMemory": "OutOfMemory",
+        "InvalidResult": "InvalidResult",
+        "TimedOut": "TimeLimitReached",
+    }
+    reason = reasons.get(outcome.failure or "", "ProbeFailed" if step == "probe" else "FineTuningFailed")
+    return Failure(reason, outcome.message)
+
+
+def probe_result(observed: ObservedRequest) -> ProbeResult:
+    """The recorded probe."""
+    return ProbeResult.model_validate(observed.documents["probe.json"]["result"])
+
+
+def latest_try(observed: ObservedRequest, step: str) -> ObservedJob | None:
+    """The retry of a step where there is one, else the step itself."""
+    return observed.jobs.get(f"{step}-retry") or observed.jobs.get(step)
+
+
+def recorded(observed: ObservedRequest, job: ObservedJob) -> bool:
+    """Whether what a Job came to is recorded, so that the Job can go."""
+    if observed.document("failed") is not None:
+        return True
+    return observed.document({"probe": "probe", "finetune": "result"}.get(job.step.split("-")[0], "")) is not None
+
+
+def suspensions(observed: ObservedRequest) -> tuple[SuspendJob, ...]:
+    """``suspend`` stops the fine-tuning, never the probe: a suspended request is still planned."""
+    return tuple(
+        SuspendJob(job.name, observed.spec.suspend)
+        for job in observed.jobs.values()
+        if job.step.startswith("finetune") and not job.finished and not job.queued
+        if job.suspended != observed.spec.suspend
+    )
+
+
+def dataset_reference(observed: ObservedRequest) -> DatasetReference:
+    """The dataset as the pod sees it."""
+    dataset = observed.spec.dataset
+    return DatasetReference(uri=dataset_uri_in_pod(dataset.uri), seed=observed.spec.seed, max_images=dataset.max_images)
+
+
+def job(observed: ObservedRequest, step: str, pod_input: ProbeInput | FinetuneInput, deadline: int) -> Manifest:
+    """One pod for ``step``."""
+    spec = observed.spec
+    return build_job(
+        owner=observed.owner,
+        step=step,
+        pod_input=pod_input,
+        completions=1,
+        device=spec.device,
+        storage=spec.storage,
+        template=spec.pod_template,
+        settings=observed.settings,
+        dataset=spec.dataset.uri,
+        active_deadline_seconds=deadline,
+    )
+
+
+def store_of(observed: ObservedRequest) -> Store:
+    """S3 as the pods reach it."""
+    storage = observed.spec.storage
+    return Store(endpoint=storage.endpoint or observed.settings.s3_endpoint, region=storage.region)
+
+
+def probe_job(observed: ObservedRequest, step: str) -> Manifest:
+    """The probe's Job."""
+    spec, zoo = observed.spec, observed.zoo
+    limit = seconds(spec.time_limit)
+    pod_input = ProbeInput(
+        store=store_of(observed),
+        device=spec_device(observed),
+        result_uri=observed.result_uri(step),
+        seed=spec.seed,
+        dataset=dataset_reference(observed),
+        batch_size=spec.batch_size,
+        time_cap_seconds=PROBE_SHARE * limit,
+        models=measured_models(observed, zoo) if zoo else (),
+        extractor=zoo.extractor if zoo else None,
+        sources=dict(zoo.sources) if zoo else {},
+    )
+    return job(observed, step, pod_input, int(limit) + BACKSTOP_SECONDS)
+
+
+def finetune_job(observed: ObservedRequest, step: str) -> Manifest:
+    """The one fine-tuning Job, built from the persisted schedule alone."""
+    spec, decided = observed.spec, observed.documents["schedule.json"]
+    limit = seconds(spec.time_limit)
+    device = probe_result(observed).device
+    pod_input = FinetuneInput(
+        store=store_of(observed),
+        device=device,
+        result_uri=observed.result_uri(step),
+        seed=spec.seed,
+        request=f"{observed.owner.namespace}/{observed.owner.name} {observed.owner.uid}",
+        dataset=dataset_reference(observed),
+        time_limit_seconds=limit,
+        batch_size=spec.batch_size,
+        models=tuple(ModelReference.model_validate(m) for m in decided["models"]),
+        regimes=tuple(Regime.model_validate(r) for r in decided["regimes"]),
+        output_uri=observed.tenant_uri("model"),
+        work_uri=observed.tenant_uri("work"),
+    )
+    return job(observed, step, pod_input, BACKSTOP_FACTOR * int(limit) + BACKSTOP_SECONDS)

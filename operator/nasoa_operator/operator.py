@@ -1,0 +1,134 @@
+"""One running operator: its connections, its queue and workers, its resync task and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from nasoa_operator.actions import Actions
+from nasoa_operator.cluster import PLURALS, Cluster, ClusterError
+from nasoa_operator.controllers import RequestController, SearchController
+from nasoa_operator.health import Health
+from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
+from nasoa_operator.observe import Documents
+from nasoa_operator.reconcile import Reconciler
+from nasoa_operator.settings import Settings
+from nasoa_operator.step_times import StepTimes
+from nasoa_operator.workqueue import Key, WorkQueue
+from nasoa_runtime.store import connect
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+
+
+@dataclass
+class Operator:
+    """Everything that lives as long as the process."""
+
+    settings: Settings
+    cluster: Cluster
+    session: aiohttp.ClientSession
+    reconciler: Reconciler
+    queue: WorkQueue
+    health: Health
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, settings: Settings, environment: Mapping[str, str] = os.environ) -> Operator:
+        """Connect, and start the workers."""
+        cluster = await Cluster.connect(settings.kubeconfig)
+        store = connect(
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key=environment.get("AWS_ACCESS_KEY_ID"),
+            secret_key=environment.get("AWS_SECRET_ACCESS_KEY"),
+        )
+        session = aiohttp.ClientSession()
+        documents, step_times = Documents(store, settings.system_bucket), StepTimes(session)
+        reconciler = Reconciler(
+            cluster,
+            documents,
+            Actions(documents),
+            {
+                "NASSearch": SearchController(cluster, documents, step_times, settings),
+                "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
+            },
+        )
+        lease = f"nasoa-operator-{uuid.uuid4().hex[:8]}"
+        health = Health(lease)
+        operator = cls(settings, cluster, session, reconciler, WorkQueue(), health)
+        await health.serve(settings.health_host, settings.health_port)
+        operator.tasks = [
+            asyncio.create_task(operator._resync(), name="resync"),
+            asyncio.create_task(operator._heartbeat(lease), name="heartbeat"),
+            *(
+                asyncio.create_task(operator.queue.work(reconciler.reconcile), name=f"worker-{n}")
+                for n in range(settings.workers)
+            ),
+        ]
+        return operator
+
+    async def stop(self) -> None:
+        """Stop working; whatever was under way is taken up by the next operator."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.health.close()
+        await self.session.close()
+        await self.cluster.close()
+
+    def hint_object(self, kind: str, manifest: Mapping[str, Any]) -> None:
+        """An object of ours has changed: look at it."""
+        metadata = manifest["metadata"]
+        self.queue.add(Key(kind, metadata["namespace"], metadata["name"]))
+
+    def hint_job(self, manifest: Mapping[str, Any]) -> None:
+        """A Job has changed: look at its owner."""
+        metadata = manifest["metadata"]
+        owners = [o for o in metadata.get("ownerReferences", []) if o.get("controller")]
+        labels = metadata.get("labels", {})
+        if owners and OWNER_UID_LABEL in labels and labels.get(OWNER_KIND_LABEL) in PLURALS:
+            self.queue.add(Key(labels[OWNER_KIND_LABEL], metadata["namespace"], owners[0]["name"]))
+
+    async def _resync(self) -> None:
+        """The backstop: look at everything now and then, whatever the watches have missed."""
+        while True:
+            with contextlib.suppress(ClusterError):
+                await self._look_at_everything()
+            self.health.tick()
+            await asyncio.sleep(self.settings.resync_seconds)
+
+    async def _look_at_everything(self) -> None:
+        living = set()
+        for kind in PLURALS:
+            for manifest in await self.cluster.list_objects(kind, self.settings.watch_namespaces):
+                living.add(manifest["metadata"]["uid"])
+                self.hint_object(kind, manifest)
+        self.reconciler.forget_all_but(living)
+        self.health.reads_succeed = True
+
+    async def _heartbeat(self, lease: str) -> None:
+        """Renew the operator's own Lease; that it comes back through the watch shows that watches live."""
+        while True:
+            spec = {
+                "holderIdentity": lease,
+                "leaseDurationSeconds": int(8 * LEASE_SECONDS),
+                "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            }
+            try:
+                await self.cluster.renew_lease(self.settings.namespace, lease, spec)
+                self.health.reads_succeed = True
+            except ClusterError as error:
+                self.health.reads_succeed = False
+                logger.warning("the Lease could not be renewed: %s", error)
+            await asyncio.sleep(LEASE_SECONDS)

@@ -1,0 +1,193 @@
+"""Observe, plan, apply, status: the one way in which objects of both kinds are reconciled."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from nasoa_operator.actions import Actions
+from nasoa_operator.api.base import GROUP, VERSION
+from nasoa_operator.api.conditions import Condition, find_condition, set_condition
+from nasoa_operator.api.types import timestamp
+from nasoa_operator.cluster import Cluster
+from nasoa_operator.jobs import STEP_LABEL, Owner
+from nasoa_operator.observe import Documents, in_thread
+from nasoa_operator.plan import Event, Manifest, Plan
+from nasoa_operator.workqueue import Key
+from nasoa_runtime.records import canonical_json
+from nasoa_runtime.store import StoreError
+
+logger = logging.getLogger(__name__)
+
+ROUNDS_AT_MOST = 40
+"""Plans carried out in one go; more are left to the next reconciliation."""
+BUSY_REQUEUE_SECONDS = 0.5
+STORAGE = "StorageReachable"
+TERMINAL = ("Succeeded", "Failed")
+
+
+class Controller(Protocol):
+    """What differs between the two kinds: how one is observed, and what follows."""
+
+    async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> Any:
+        """A snapshot of everything the plan needs."""
+
+    def plan(self, observed: Any) -> Plan:
+        """What follows from the snapshot."""
+
+
+@dataclass
+class Reconciler:
+    """Carries out plans. Holds no state that matters: any other operator could go on from what is recorded."""
+
+    cluster: Cluster
+    documents: Documents
+    actions: Actions
+    controllers: Mapping[str, Controller]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self) -> None:
+        self._settled: set[tuple[str, int]] = set()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one object on; the seconds after which to look again, if any."""
+        manifest = await self.cluster.get_object(key.kind, key.namespace, key.name)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+            # Owner references end its Jobs; what is published stays.
+            return None
+        metadata = manifest["metadata"]
+        revision = (metadata["uid"], metadata["generation"])
+        if revision in self._settled:
+            return None
+        owner = Owner(f"{GROUP}/{VERSION}", key.kind, key.namespace, key.name, metadata["uid"])
+        for _ in range(ROUNDS_AT_MOST):
+            try:
+                written, plan = await self._round(manifest, owner)
+            except StoreError as error:
+                await self._report_storage(manifest, owner, error)
+                raise
+            if written is None:
+                return BUSY_REQUEUE_SECONDS
+            manifest = written
+            if not plan.again:
+                if manifest.get("status", {}).get("phase") in TERMINAL and not plan.delete_jobs:
+                    self._settled.add(revision)
+                    return None
+                return plan.requeue_seconds
+        return BUSY_REQUEUE_SECONDS
+
+    def forget_all_but(self, living: set[str]) -> None:
+        """Objects that are gone need not be remembered as settled."""
+        self._settled = {revision for revision in self._settled if revision[0] in living}
+
+    async def _round(self, manifest: Manifest, owner: Owner) -> tuple[Manifest | None, Plan]:
+        controller = self.controllers[owner.kind]
+        observed = await controller.observe(manifest, owner, self.clock())
+        plan = await in_thread(controller.plan, observed)
+        await self._apply(plan, owner, observed.jobs)
+        return await self._write_status(manifest, plan, owner), plan
+
+    async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, Any]) -> None:
+        for document in plan.documents:
+            created = await in_thread(self.documents.create, document.key, canonical_json(dict(document.body)))
+            if created and document.event is not None:
+                await self._say(owner, document.event)
+        for action in plan.actions:
+            event = await in_thread(self.actions.carry_out, action, owner)
+            if event is not None:
+                await self._say(owner, event)
+        for job in plan.jobs:
+            if await self.cluster.create_job(job):
+                step = job["metadata"]["labels"][STEP_LABEL]
+                name, pods = job["metadata"]["name"], job["spec"]["completions"]
+                count = "one pod" if pods == 1 else f"{pods} pods"
+                await self._say(owner, Event("JobCreated", f"Job {name} has {count} for {step}", f"job-{step}"))
+        by_name = {job.name: job for job in jobs.values()}
+        for suspension in plan.suspensions:
+            await self.cluster.suspend_job(owner.namespace, suspension.name, suspend=suspension.suspend)
+        for name in plan.delete_jobs:
+            await self.cluster.delete_job(owner.namespace, name, by_name[name].uid)
+
+    async def _write_status(self, manifest: Manifest, plan: Plan, owner: Owner) -> Manifest | None:
+        """Write the status if it differs; ``None`` if the object has changed since it was read."""
+        before = manifest.get("status", {})
+        if plan.status is None:
+            return manifest
+        status = dict(plan.status)
+        conditions = [Condition.read(c) for c in status.get("conditions", [])]
+        storage = find_condition(conditions, STORAGE)
+        if storage is not None and storage.status == "False":
+            conditions = set_condition(
+                conditions, STORAGE, "True", "Reachable", "S3 answers", storage.observed_generation, self.clock()
+            )
+            status["conditions"] = [c.to_manifest() for c in conditions]
+        if status == before:
+            return manifest
+        written = await self.cluster.write_status(manifest, status)
+        if written is not None:
+            for event in (*plan.events, *transitions(before, status)):
+                await self._say(owner, event)
+        return written
+
+    async def _report_storage(self, manifest: Manifest, owner: Owner, error: StoreError) -> None:
+        """Say on the object that S3 is the reason why nothing moves."""
+        before = dict(manifest.get("status", {}))
+        conditions = [Condition.read(c) for c in before.get("conditions", [])]
+        generation = manifest["metadata"]["generation"]
+        reason = type(error).__name__.removesuffix("Error")
+        changed = set_condition(conditions, STORAGE, "False", reason, str(error), generation, self.clock())
+        if changed == conditions:
+            return
+        before.setdefault("phase", "Pending")
+        status = before | {
+            "conditions": [c.to_manifest() for c in changed],
+            "message": f"waiting for S3: {error}"[:2000],
+        }
+        if await self.cluster.write_status(manifest, status) is not None:
+            await self._say(owner, Event(reason, str(error)[:900], f"{STORAGE}-{reason}", type="Warning"))
+
+    async def _say(self, owner: Owner, event: Event) -> None:
+        await self.cluster.create_event(event_manifest(owner, event, self.clock()))
+
+
+def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
+    """Events for conditions that changed for the worse or for good, beside those of the documents."""
+    known = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before.get("conditions", [])}
+    events = []
+    for c in after.get("conditions", []):
+        if known.get(c["type"], ("", ""))[:2] == (c["status"], c["reason"]):
+            continue
+        bad = (c["type"] == "Accepted" and c["status"] == "False") or (c["type"] == "Failed" and c["status"] == "True")
+        if bad or c["type"] in {"Accepted", "Complete"}:
+            key = f"{c['type']}-{c['status']}-{c['reason']}"
+            events.append(Event(c["reason"], c["message"][:900], key, "Warning" if bad else "Normal"))
+    return events
+
+
+def event_manifest(owner: Owner, event: Event, now: datetime) -> Manifest:
+    """An Event about the owner, with a name that follows from what it says."""
+    mark = hashlib.sha256(f"{owner.uid}/{event.key}/{event.reason}".encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{owner.name[:200]}.{mark}", "namespace": owner.namespace},
+        "involvedObject": {
+            "apiVersion": owner.api_version,
+            "kind": owner.kind,
+            "namespace": owner.namespace,
+            "name": owner.name,
+            "uid": owner.uid,
+        },
+        "reason": event.reason,
+        "message": event.message[:1000],
+        "type": event.type,
+        "firstTimestamp": timestamp(now),
+        "lastTimestamp": timestamp(now),
+        "count": 1,
+        "source": {"component": "nasoa-operator"},
+        "reportingComponent": "nasoa-operator",
+    }

@@ -1,0 +1,1 @@
+"""NASSearch: observe, plan, status."""

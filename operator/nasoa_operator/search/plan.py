@@ -1,0 +1,88 @@
+"""The plan of a search: which single step follows from what is recorded. Pure.
+
+A search is a sequence of steps, each with a document that says it is done. The plan walks along them to the first one
+without its document. If the step is a decision, the plan is to write it; if it is work for pods, to create its Job; and
+if that Job has finished, to record what it came to. Nothing recorded is ever decided again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.plan import Document, Event, Plan, SuspendJob
+from nasoa_operator.search import publishing
+from nasoa_operator.search.generations import next_of_generation
+from nasoa_operator.search.levels import end_of_level, generations_of
+from nasoa_operator.search.limits import limit_reached
+from nasoa_operator.search.observed import LEVELS, ObservedSearch, generation_part
+from nasoa_operator.search.problems import problems_of
+from nasoa_operator.search.status import TERMINAL, status_of
+
+RUNNING_REQUEUE_SECONDS = 3.0
+WAITING_REQUEUE_SECONDS = 30.0
+
+
+def plan(observed: ObservedSearch) -> Plan:
+    """What to do now for ``observed``."""
+    if observed.status.get("phase") in TERMINAL:
+        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
+    problems = problems_of(observed)
+    if problems:
+        status = status_of(observed, problem=problems[0])
+        return Plan(status=status, requeue_seconds=WAITING_REQUEUE_SECONDS if problems[0].waits else None)
+    step = next_step(observed)
+    unfinished = any(not job.finished for job in observed.jobs.values())
+    return replace(
+        step,
+        status=status_of(observed),
+        delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
+        suspensions=suspensions(observed),
+        requeue_seconds=RUNNING_REQUEUE_SECONDS if unfinished or step.jobs else WAITING_REQUEUE_SECONDS,
+    )
+
+
+def next_step(observed: ObservedSearch) -> Plan:
+    """The first step that is not recorded yet."""
+    if observed.document("spec") is None:
+        body = observed.spec.model_dump(mode="json", by_alias=True)
+        return Plan(documents=(Document(observed.key("spec"), body),), again=True)
+    if observed.document("stop") is not None:
+        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values()))
+    if observed.spec.suspend:
+        return Plan()
+    reached = limit_reached(observed)
+    if reached is not None:
+        event = Event("LimitReached", reached["message"], "limit", type="Warning")
+        return Plan(documents=(Document(observed.key("limit"), reached, event),), again=True)
+    for level in LEVELS:
+        if observed.document(level, "end") is not None or observed.document("limit") is not None:
+            continue
+        for generation in range(generations_of(observed, level)):
+            if observed.document(level, generation_part(generation), "evaluations") is None:
+                return next_of_generation(observed, level, generation)
+        return Plan(documents=(end_of_level(observed, level),), again=True)
+    return publishing.next_of_publishing(observed)
+
+
+def recorded(observed: ObservedSearch, job: ObservedJob) -> bool:
+    """Whether what a Job came to is recorded, or is not wanted any more, so that the Job can go."""
+    parts = job.step.removesuffix("-retry").split("-")
+    if parts[0] in LEVELS:
+        if observed.document("limit") is not None:
+            return True
+        level, generation, what = parts[0], parts[1], parts[2]
+        if what.startswith("profile"):
+            return observed.document(level, generation, f"profile-{what.removeprefix('profile')}") is not None
+        return observed.document(level, generation, "evaluations") is not None
+    return observed.document({"pretrain": "pretrained", "table": "table"}.get(parts[0], parts[0])) is not None
+
+
+def suspensions(observed: ObservedSearch) -> tuple[SuspendJob, ...]:
+    """Jobs whose suspension differs from the spec's; where a queue admits them, it decides about resuming."""
+    wanted = observed.spec.suspend
+    return tuple(
+        SuspendJob(job.name, wanted)
+        for job in observed.jobs.values()
+        if not job.finished and not job.queued and job.suspended != wanted
+    )

@@ -1,0 +1,38 @@
+"""What admission can't see of a search: problems for which it is not accepted. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nasoa_operator.accept import search_problems
+from nasoa_operator.search.observed import ObservedSearch
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an object is not accepted; ``waits`` if it may become acceptable without an edit."""
+
+    reason: str
+    message: str
+    waits: bool = False
+
+
+def problems_of(observed: ObservedSearch) -> list[Problem]:
+    """All problems, the gravest first."""
+    if observed.document("spec") is not None:
+        return []  # It was accepted, and what was accepted can't be edited.
+    problems = [Problem(p.reason, p.message) for p in search_problems(observed.spec)]
+    enrolled = observed.settings.search_namespaces
+    if enrolled and observed.owner.namespace not in enrolled:
+        message = (
+            f"namespace {observed.owner.namespace} may not publish to a zoo; an administrator can add it to the "
+            "operator's search namespaces"
+        )
+        problems.append(Problem("NamespaceNotEnrolled", message, waits=True))
+    if observed.zoo_owner is not None and observed.zoo_owner != observed.uid:
+        message = (
+            f"spec.zoo.name: zoo {observed.spec.zoo.name} belongs to {observed.zoo_owner}; choose another name, or "
+            "continue that search with spec.resumeFrom"
+        )
+        problems.append(Problem("ZooBelongsToAnother", message))
+    return problems
