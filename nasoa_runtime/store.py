@@ -1,13 +1,10 @@
 """S3, as all parts of the program use it: conditional writes, bounded waiting, and errors that say what to check.
 
-Two kinds of error decide about trying again: :class:`StoreUnavailable` (the same call may succeed later) and
-everything else under :class:`StoreError` (it will not, before somebody changes something).
+The errors are in :mod:`nasoa_runtime.store_errors`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +14,44 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.exceptions
-from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
+
+from nasoa_runtime.store_errors import (
+    CONFLICTS,
+    MISSING,
+    Contended,
+    InvalidUriError,
+    MissingObject,
+    NoSuchBucket,
+    S3Uri,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+    UnreadableObjectError,
+    error_code,
+    error_status,
+    translated,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+__all__ = [
+    "Contended",
+    "Head",
+    "InvalidUriError",
+    "Listed",
+    "MissingObject",
+    "NoSuchBucket",
+    "Object",
+    "ObjectStore",
+    "S3Uri",
+    "StoreDenied",
+    "StoreError",
+    "StoreUnavailable",
+    "UnreadableObjectError",
+    "connect",
+]
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
@@ -31,96 +61,6 @@ CONFLICT_ATTEMPTS = 8
 """Of a conditional write that S3 answers with 409: another write to the object is under way."""
 LONGEST_PAUSE_SECONDS = 0.5
 COPY_CHUNK_BYTES = 1 << 20
-
-_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>[^\x00-\x1f\x7f]{0,1024}))?")
-_MISSING = {"NoSuchKey", "404", "NotFound"}
-_CONFLICTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
-_DENIED = {
-    "AccessDenied",
-    "AllAccessDisabled",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "401",
-    "403",
-}
-_TEMPORARY = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "429"}
-_NO_ANSWER = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-    botocore.exceptions.IncompleteReadError,
-)
-
-
-class StoreError(Exception):
-    """What S3 refused; the message names the object or bucket and what to check."""
-
-
-class StoreUnavailable(StoreError):  # noqa: N818 - named for the state, as its callers speak of it
-    """S3 did not answer, or asked to come back later."""
-
-
-class Contended(StoreUnavailable):
-    """Other writers were faster in every attempt of a compare-and-swap."""
-
-
-class StoreDenied(StoreError):  # noqa: N818
-    """The identity may not do this, or is none."""
-
-
-class NoSuchBucket(StoreError):  # noqa: N818
-    """There is no such bucket."""
-
-
-class MissingObject(StoreError):  # noqa: N818
-    """An object that has to exist does not."""
-
-
-class InvalidUriError(StoreError, ValueError):
-    """The text is no ``s3://bucket/key``."""
-
-
-class UnreadableObjectError(StoreError):
-    """An object's content is not what it should be. Nobody may overwrite it: it may be somebody's only copy."""
-
-    def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"{uri} can't be read: {reason}. It is left as it is; restore or remove it.")
-        self.uri = uri
-        self.reason = reason
-
-
-UnreadableObject = UnreadableObjectError
-
-
-@dataclass(frozen=True)
-class S3Uri:
-    """An address, ``s3://bucket/key``; a key that ends in ``/`` or is empty is a prefix."""
-
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, text: str) -> S3Uri:
-        """Take ``text`` apart.
-
-        Raises:
-            InvalidUriError: it has another scheme, no valid bucket, control characters or ``..`` in its key.
-        """
-        match = _URI.fullmatch(text)
-        if not match:
-            msg = (
-                f"{text!r} is no S3 address: write s3://BUCKET/KEY with a bucket of 3 to 63 characters a-z, 0-9, - or ."
-            )
-            raise InvalidUriError(msg)
-        key = match["key"] or ""
-        if ".." in key.split("/"):
-            msg = f"{text!r} is refused: '..' must not be a part of the key"
-            raise InvalidUriError(msg)
-        return cls(match["bucket"], key)
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)
@@ -195,31 +135,31 @@ class ObjectStore:
 
     def _get(self, uri: str, arguments: dict[str, Any]) -> Object | None:
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             try:
                 answer = self._client.get_object(Bucket=at.bucket, Key=at.key, **arguments)
                 return Object(answer["Body"].read(), answer["ETag"])
             except botocore.exceptions.ClientError as error:
-                if _code(error) in _MISSING:
+                if error_code(error) in MISSING:
                     return None
                 raise
 
     def head(self, uri: str) -> Head | None:
         """Size and ETag, or ``None`` where there is no object (or no bucket: S3 does not say which)."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             try:
                 answer = self._client.head_object(Bucket=at.bucket, Key=at.key)
                 return Head(answer["ContentLength"], answer["ETag"])
             except botocore.exceptions.ClientError as error:
-                if _code(error) in _MISSING:
+                if error_code(error) in MISSING:
                     return None
                 raise
 
     def list(self, uri: str) -> Iterator[Listed]:
         """All objects whose key starts with the address's key, in order of their keys."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=at.bucket, Prefix=at.key)
             for page in pages:
                 for entry in page.get("Contents", ()):
@@ -234,7 +174,7 @@ class ObjectStore:
         at = S3Uri.parse(uri)
         partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
         try:
-            with _translated(at):
+            with translated(at):
                 answer = self._client.get_object(Bucket=at.bucket, Key=at.key)
                 with partial.open("wb") as file:
                     for chunk in answer["Body"].iter_chunks(COPY_CHUNK_BYTES):
@@ -248,13 +188,13 @@ class ObjectStore:
     def put(self, uri: str, body: bytes) -> None:
         """Write the object, whatever was there. For objects with one writer only."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             self._client.put_object(Bucket=at.bucket, Key=at.key, Body=body)
 
     def put_file(self, uri: str, path: Path) -> None:
         """Write the file's content, in parts where it is large, whatever was there."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             self._client.upload_file(str(path), at.bucket, at.key)
 
     def create(self, uri: str, body: bytes) -> bool:
@@ -265,13 +205,13 @@ class ObjectStore:
         """
         at = S3Uri.parse(uri)
         for attempt in range(CONFLICT_ATTEMPTS):
-            with _translated(at):
+            with translated(at):
                 try:
                     self._client.put_object(Bucket=at.bucket, Key=at.key, Body=body, IfNoneMatch="*")
                 except botocore.exceptions.ClientError as error:
-                    if _code(error) not in _CONFLICTS:
+                    if error_code(error) not in CONFLICTS:
                         raise
-                    if _status(error) == 412:
+                    if error_status(error) == 412:
                         return False
                 else:
                     return True
@@ -292,11 +232,11 @@ class ObjectStore:
     def replace(self, uri: str, body: bytes, etag: str) -> bool:
         """Write the object if its ETag still is ``etag``; ``False`` where it is another, or the object is gone."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             try:
                 self._client.put_object(Bucket=at.bucket, Key=at.key, Body=body, IfMatch=etag)
             except botocore.exceptions.ClientError as error:
-                if _code(error) in _CONFLICTS | _MISSING:
+                if error_code(error) in CONFLICTS | MISSING:
                     return False
                 raise
         return True
@@ -335,23 +275,23 @@ class ObjectStore:
             MissingObject: there is no ``source``.
         """
         start, end = S3Uri.parse(source), S3Uri.parse(target)
-        with _translated(start):
+        with translated(start):
             self._client.copy({"Bucket": start.bucket, "Key": start.key}, end.bucket, end.key)
 
     def delete(self, uri: str) -> None:
         """Remove the object; without one nothing happens."""
         at = S3Uri.parse(uri)
-        with _translated(at):
+        with translated(at):
             self._client.delete_object(Bucket=at.bucket, Key=at.key)
 
     def create_bucket(self, bucket: str) -> None:
         """Create the bucket; one that is there already is left alone."""
         at = S3Uri.parse(f"s3://{bucket}/")
-        with _translated(at):
+        with translated(at):
             try:
                 self._client.create_bucket(Bucket=bucket)
             except botocore.exceptions.ClientError as error:
-                if _code(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                if error_code(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
 
 
@@ -359,50 +299,3 @@ def _pause(attempt: int) -> None:
     """Wait a random time that doubles with each attempt, so that writers fall out of step."""
     longest = min(LONGEST_PAUSE_SECONDS, 0.01 * 2**attempt)
     time.sleep(longest * secrets.randbelow(1000) / 1000)
-
-
-def _code(error: botocore.exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: botocore.exceptions.ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-@contextlib.contextmanager
-def _translated(at: S3Uri) -> Iterator[None]:
-    """Turn the client's errors into this module's."""
-    try:
-        yield
-    except botocore.exceptions.ClientError as error:
-        raise _from_answer(error, at) from error
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-        msg = f"{at}: no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a workload identity)"
-        raise StoreDenied(msg) from error
-    except S3UploadFailedError as error:
-        cause = error.__context__
-        if isinstance(cause, botocore.exceptions.ClientError):
-            raise _from_answer(cause, at) from error
-        msg = f"{at}: the upload failed: {error}"
-        raise StoreUnavailable(msg) from error
-    except _NO_ANSWER as error:
-        msg = f"{at}: S3 does not answer: {error}. Check the endpoint, and that the service is up"
-        raise StoreUnavailable(msg) from error
-    except botocore.exceptions.BotoCoreError as error:
-        msg = f"{at}: {error}"
-        raise StoreError(msg) from error
-
-
-def _from_answer(error: botocore.exceptions.ClientError, at: S3Uri) -> StoreError:
-    code, status = _code(error), _status(error)
-    if code == "NoSuchBucket":
-        return NoSuchBucket(f"{at}: there is no bucket {at.bucket!r}: create it, or correct the address")
-    if code in _MISSING:
-        return MissingObject(f"{at}: there is no such object")
-    if code in _DENIED or status in {401, 403}:
-        return StoreDenied(
-            f"{at}: access was denied ({code}): check the credentials, and what they may do in bucket {at.bucket!r}"
-        )
-    if code in _TEMPORARY or status >= 500 or status == 429:
-        return StoreUnavailable(f"{at}: S3 asks to come back later ({code or status})")
-    return StoreError(f"{at}: {error}")
