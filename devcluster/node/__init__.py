@@ -21,6 +21,7 @@ How a container becomes a process
   programs that may run side by side must bind to their pod's address.
 - Whole requested CPUs become CPU affinity and ``OMP_NUM_THREADS``; requested GPUs become ``CUDA_VISIBLE_DEVICES``,
   which is empty for a container that requested none.
+- ``HOME`` and the working directory, unless set, are an empty folder that goes with the container.
 - ``NASOA_TERMINATION_MESSAGE_PATH`` names the file of the termination message, also where nothing can be mounted.
 
 Not enforced: image, resource limits, securityContext, network policy, ``dnsPolicy``. Not supported: ``kubectl

@@ -51,6 +51,8 @@ class Agent:
                 first, delay = False, _FIRST_RETRY_SECONDS
                 while True:
                     version = await self._watch(version)
+                    # A server that ends watches at once must not be asked in a tight loop.
+                    await asyncio.sleep(_FIRST_RETRY_SECONDS)
             except ApiError as error:
                 if error.status == _GONE:
                     continue
@@ -60,12 +62,16 @@ class Agent:
 
     async def stop(self) -> None:
         """Kills every program. Statuses are left to the node's next start, which reports them as killed."""
+        processes = [one for worker in self._workers.values() for one in worker.state.processes.values()]
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for process in processes:
+            process.kill()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KILL_SECONDS):
-                await asyncio.gather(*(worker.kill() for worker in self._workers.values()), return_exceptions=True)
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+                await asyncio.gather(*(process.wait() for process in processes), return_exceptions=True)
 
     async def _list(self, *, remove_orphans: bool) -> str:
         listed = await _list_pods(self._machine.api, self._query)
@@ -82,8 +88,8 @@ class Agent:
         folder = self._machine.directory / "pods"
         folder.mkdir(parents=True, exist_ok=True)
         for entry in folder.iterdir():
-            paths = PodPaths(entry)
-            paths.remove_all_but_logs() if entry.name in present else paths.remove()
+            if entry.name not in present:
+                PodPaths(entry).remove()
 
     async def _watch(self, version: str) -> str:
         async for event in self._machine.api.watch("/api/v1/pods", {**self._query, "resourceVersion": version}):

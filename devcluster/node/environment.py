@@ -14,7 +14,7 @@ JSON = dict[str, Any]
 # What a program needs to find the interpreter, its libraries and the machine's trust store. Everything else in
 # the node's own environment, credentials above all, stays with the node.
 INHERITED = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_HOME",
+    "PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_HOME",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")

@@ -42,6 +42,9 @@ def _base_variables(machine: Machine, pod: JSON, name: str, paths: PodPaths) -> 
     inherited["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     private = machine.mounts_refused is None
     return inherited | machine.service_variables() | {
+        # Caches and settings that a program keeps go with its container.
+        "HOME": str(paths.work(name)),
+        "PYTHONUNBUFFERED": "1",
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
         "TMPDIR": TEMPORARY_PATH if private else str(paths.temporary(name)),
         "NASOA_TERMINATION_MESSAGE_PATH": str(paths.message(name)),

@@ -73,15 +73,6 @@ class PodWorker:
         self.paths.remove()
         self._machine.events.forget(self.uid)
 
-    async def kill(self) -> None:
-        """Kills whatever runs, for the end of the node itself."""
-        self.state.stopping.set()
-        for process in list(self.state.processes.values()):
-            process.kill()
-        for process in list(self.state.processes.values()):
-            await process.wait()
-        await asyncio.to_thread(self.paths.remove_all_but_logs)
-
     async def _live(self) -> None:
         running = asyncio.create_task(self._run_containers())
         ending = asyncio.create_task(self._end_wanted())
@@ -152,7 +143,6 @@ class PodWorker:
 
     async def _end_wanted(self) -> tuple[float, tuple[str, str] | None]:
         """Returns when the pod shall end: the grace period in seconds, and the failure that ends it, if any."""
-        limit = self.pod["spec"].get("activeDeadlineSeconds")
         while True:
             metadata = self.pod["metadata"]
             if self._gone or self._reporter.refused.is_set():

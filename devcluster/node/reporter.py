@@ -46,7 +46,7 @@ class StatusReporter:
                 try:
                     answer = await self._api.patch_pod_status(self._state.pod, status)
                 except ApiError as error:
-                    if error.status in {404, 409}:
+                    if error.status == 404 or (error.status == 409 and await self._replaced()):
                         self.refused.set()
                         return
                     if error.status in {400, 422}:
@@ -59,6 +59,15 @@ class StatusReporter:
                     continue
                 self._conditions = answer["status"].get("conditions") or []
                 self._written = self._status()
+
+    async def _replaced(self) -> bool:
+        """Whether the pod's name belongs to another pod now. Otherwise a conflict is with another writer's update."""
+        meta = self._state.pod["metadata"]
+        try:
+            found = await self._api.find(meta["namespace"], "pods", meta["name"])
+        except ApiError:
+            return False
+        return found is None or found["metadata"]["uid"] != meta["uid"]
 
     def _status(self) -> JSON:
         pod = self._state.pod

@@ -156,4 +156,6 @@ async def _send(
 
 def _runs(worker: PodWorker, container: str, restart: int) -> bool:
     record = worker.state.record.container(container)
-    return record.restarts == restart and isinstance(record.state, Running)
+    # A log begins a moment before its container is reported as running.
+    starting = isinstance(record.state, Waiting) and record.state.reason == "ContainerCreating"
+    return record.restarts == restart and (starting or isinstance(record.state, Running))

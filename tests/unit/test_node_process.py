@@ -24,6 +24,10 @@ async def run(tmp_path, *arguments, **fields):
     return await process.wait()
 
 
+def existing(*paths):
+    return [path for path in paths if os.path.lexists(path)]
+
+
 def until_logged(tmp_path, line):
     deadline = time.monotonic() + 20
     while line not in logged(tmp_path):
@@ -117,7 +121,7 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
     assert (tmp_path / "data" / "file").read_text() == "kept\n"
     assert message.read_text() == "said\n"
     left = ("/nasoa-test", "/usr/share/nasoa-test", "/srv-x", "/dev/termination-log", "/dev/shm/nasoa-test")
-    assert not [path for path in left if os.path.lexists(path)]
+    assert not existing(*left)
     assert not list((tmp_path / "root").iterdir())
 
 
