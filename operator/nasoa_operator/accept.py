@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Protocol
 
 from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.api.search import NASSearchSpec
@@ -16,6 +17,15 @@ from nasoa_runtime.architecture.wiring import wire_block
 
 NAMED_AT_MOST = 10
 """A message names at most this many of the zoo's models."""
+
+
+class Named(Protocol):
+    """A model of a zoo's manifest, as far as it matters here."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the zoo."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,13 @@ def search_problems(spec: NASSearchSpec) -> list[AcceptanceProblem]:
     ]
 
 
-def request_problems(spec: FineTuneRequestSpec, models: Collection[str]) -> list[AcceptanceProblem]:
-    """All that is wrong with a request to a zoo of ``models`` (their names)."""
+def request_problems(spec: FineTuneRequestSpec, models: Iterable[Named]) -> list[AcceptanceProblem]:
+    """All that is wrong with a request to a zoo of ``models``."""
     pinned = spec.pins.model
-    if pinned is None or pinned in models:
+    names = sorted(model.name for model in models)
+    if pinned is None or pinned in names:
         return []
-    close = get_close_matches(pinned, models, n=1)
-    names = sorted(models)
+    close = get_close_matches(pinned, names, n=1)
     more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
     message = (
         f"spec.pins.model: zoo {spec.zoo} has no model {pinned!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from builders import a_request, a_search
 
@@ -68,7 +70,8 @@ def test_operations_that_fit_no_block_of_the_small_network_are_named():
     assert "raise firstChannels or allow other operations" in problem.message
 
 
-def problems_of_request(models, **pins):
+def problems_of_request(names, **pins):
+    models = [SimpleNamespace(name=name) for name in names]
     return request_problems(FineTuneRequestSpec.model_validate(a_request(pins=pins)["spec"]), models)
 
 

@@ -17,12 +17,13 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": NAME}
 Manifest = dict[str, Any]
 
 
-def account(namespace: str) -> Manifest:
-    """The service account of the operator."""
+def account(namespace: str, annotations: Any = None) -> Manifest:
+    """The service account of the operator; clouds bind an identity for S3 to one by ``annotations``."""
+    metadata = {"name": NAME, "namespace": namespace, "labels": LABELS}
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": LABELS},
+        "metadata": metadata | ({"annotations": annotations} if annotations else {}),
     }
 
 
