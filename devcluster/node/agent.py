@@ -86,7 +86,8 @@ class Agent:
 
     def _remove_files_of_others(self, present: set[str]) -> None:
         folder = self._machine.directory / "pods"
-        folder.mkdir(parents=True, exist_ok=True)
+        # Below are Secrets and tokens.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for entry in folder.iterdir():
             if entry.name not in present:
                 PodPaths(entry).remove()
