@@ -65,7 +65,7 @@ class Order:
         chosen = torch.tensor(share, dtype=torch.int64)
         epochs, places = chosen.div(count, rounding_mode="floor"), chosen % count
         positions = torch.empty_like(places)
-        for epoch in epochs.unique().tolist():
+        for epoch in sorted(set(epochs.tolist())):
             mask = epochs == epoch
             positions[mask] = self._permutation(epoch)[places[mask]]
         return self._indices[positions]

@@ -174,7 +174,7 @@ class Trainer:
         with self.target.autocast(self.settings.precision):
             logits = self._runner(images)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

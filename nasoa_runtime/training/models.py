@@ -79,7 +79,7 @@ def head_of(model: nn.Module) -> tuple[str, nn.Module]:
     wanted = known() if known is not None else None
     found: tuple[str, nn.Module] | None = None
     for name, module in model.named_modules():
-        if module is wanted:
+        if wanted is not None and module is wanted:
             return name, module
         if isinstance(module, nn.Linear):
             found = (name, module)
@@ -143,9 +143,9 @@ def fetch_weights(store: ObjectStore, uri: str, expected_digest: str) -> bytes:
 
 
 def freeze(model: nn.Module, frozen_stages: int) -> None:
-    """Freeze the first stages: 0 trains all, 1 freezes the stem, k the stem and stages up to k - 1, 5 all but the head."""
+    """Freeze the first stages: 0 none, 1 the stem, k the stem and stages up to k - 1, 5 all but the head."""
     for parameter in model.parameters():
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad_(True)
     if frozen_stages == 0:
         return
     if hasattr(model, "freeze"):
@@ -157,9 +157,9 @@ def freeze(model: nn.Module, frozen_stages: int) -> None:
     for number, (_, module) in enumerate(order):
         if number <= last:
             for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad_(False)
     for parameter in head.parameters():
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad_(True)
 
 
 def _last_frozen(model: nn.Module, order: list[tuple[str, nn.Module]], frozen_stages: int) -> int:

@@ -114,7 +114,7 @@ def median_step_seconds(trainer: Trainer, task: Task, steps: int) -> float:
         started = target.now()
         with out_of_memory_named("A training step"), target.autocast(precision):
             loss = F.cross_entropy(trainer.model(images).float(), labels)
-            trainer.scaler.scale(loss).backward()
+            trainer.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             trainer.scaler.step(trainer.optimizer)
             trainer.scaler.update()
             trainer.optimizer.zero_grad(set_to_none=True)
@@ -165,7 +165,7 @@ def _with_best_layout(task: Task, target: Target) -> Task:
 
 
 def drift_factor(known_seconds: float | None, measured_seconds: float | None, tolerance: float = 0.03) -> float:
-    """By how much to scale the figures of a list whose anchor took ``measured_seconds`` instead of ``known_seconds``."""
+    """By how much to scale a list's figures when its anchor took ``measured_seconds`` instead of ``known_seconds``."""
     if known_seconds is None or measured_seconds is None:
         return 1.0
     factor = known_seconds / measured_seconds
