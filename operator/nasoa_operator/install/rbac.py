@@ -36,11 +36,15 @@ def operator_rights(namespace: str) -> list[Manifest]:
         _allow(GROUP, [f"{plural}/status" for plural in PLURALS], ["get", "patch", "update"]),
         _allow("", ["events"], ["create", "patch"]),
     ]
-    leases = [_allow("coordination.k8s.io", ["leases"], [*READ, "create", "patch", "update"])]
+    # The watches are opened for each kind in each namespace, so each kind is readable in all of them.
+    own_rules = [
+        _allow("coordination.k8s.io", ["leases"], [*READ, "create", "delete", "patch", "update"]),
+        _allow("batch", ["jobs"], READ),
+    ]
     return [
         _role("ClusterRole", NAME, cluster_rules),
         _binding("ClusterRoleBinding", NAME, "ClusterRole", NAME, namespace),
-        _role("Role", NAME, leases, namespace=namespace),
+        _role("Role", NAME, own_rules, namespace=namespace),
         _binding("RoleBinding", NAME, "Role", NAME, namespace, into=namespace),
         _role("ClusterRole", JOBS_ROLE, _job_rules()),
     ]
@@ -66,6 +70,7 @@ def _job_rules() -> list[Manifest]:
     return [
         _allow("batch", ["jobs"], [*READ, "create", "delete", "patch"]),
         _allow("", ["pods"], READ),
+        _allow("coordination.k8s.io", ["leases"], READ),
         _allow("kueue.x-k8s.io", ["workloads"], [*READ, "patch"]),
     ]
 
