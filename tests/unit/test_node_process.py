@@ -104,10 +104,11 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
     mounts = [
         Mount(str(tmp_path / "data"), "/nasoa-test/data"),
         Mount(str(tmp_path / "settings"), "/usr/share/nasoa-test/settings", read_only=True),
+        Mount(str(tmp_path / "settings"), "/var/run/nasoa-test", read_only=True),
         Mount(str(message), "/dev/termination-log"),
     ]
     script = (
-        "cat /usr/share/nasoa-test/settings/key; echo kept > /nasoa-test/data/file; echo said > /dev/termination-log;"
+        "cat /run/nasoa-test/key /usr/share/nasoa-test/settings/key; echo kept > /nasoa-test/data/file; echo said > /dev/termination-log;"
         "touch /usr/share/nasoa-test/settings/no || echo read-only; touch /dev/shm/nasoa-test; pwd"
     )
     running = run(tmp_path, "sh", "-c", script, root=str(tmp_path / "root"), mounts=mounts, directory="/srv-x/app")
@@ -117,10 +118,17 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
         return
     assert await running == 0
     lines = logged(tmp_path)
-    assert (lines[0], lines[-2:]) == ("value", ["read-only", "/srv-x/app"])
+    assert (lines[:2], lines[-2:]) == (["value", "value"], ["read-only", "/srv-x/app"])
     assert (tmp_path / "data" / "file").read_text() == "kept\n"
     assert message.read_text() == "said\n"
-    left = ("/nasoa-test", "/usr/share/nasoa-test", "/srv-x", "/dev/termination-log", "/dev/shm/nasoa-test")
+    left = (
+        "/nasoa-test",
+        "/run/nasoa-test",
+        "/usr/share/nasoa-test",
+        "/srv-x",
+        "/dev/termination-log",
+        "/dev/shm/nasoa-test",
+    )
     assert not existing(*left)
     assert not list((tmp_path / "root").iterdir())
 
