@@ -80,17 +80,21 @@ def _attempt(document: AnyInput, pod: Pod) -> int:
         result = program(document, pod, prefetch, clock)
         if result is None:
             return 0  # A worker of a multi-process run other than the first.
-        with pod.uninterrupted():
-            message = pod.publish(document, result)
-            write_termination_message(message)
+        pod.finish()
+        message = pod.publish(document, result)
+        write_termination_message(message)
+    # A pod told to stop never exits 0; its next attempt finds the result.
+    pod.check_stop()
     return 0
 
 
 def _clock(document: AnyInput, pod: Pod) -> Clock:
-    if isinstance(document, FinetuneInput) and launcher.rank() == 0:
-        limit, interval = document.time_limit_seconds, document.heartbeat_seconds
-        return retrying(lambda: Clock.over_attempts(pod.store, document.work_uri, limit, interval))
-    return Clock.of_this_process()
+    if not isinstance(document, FinetuneInput):
+        return Clock.of_this_process()
+    limit, interval = document.time_limit_seconds, document.heartbeat_seconds
+    if launcher.rank() != 0:
+        return Clock(limit_seconds=limit)  # The first worker's clock decides, and sends the heartbeats.
+    return retrying(lambda: Clock.over_attempts(pod.store, document.work_uri, limit, interval))
 
 
 def _end(program: str, index: int, code: int, failure: str, text: str) -> int:

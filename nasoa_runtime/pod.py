@@ -158,6 +158,10 @@ class Pod:
         if self._stop_requested:
             raise StoppedError
 
+    def finish(self) -> None:
+        """From here on the result is so near that SIGTERM waits for it; :meth:`check_stop` comes after."""
+        self._deferred = True
+
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
         """Within, SIGTERM only sets :attr:`stop_requested`; it takes effect at :meth:`check_stop` or at the end."""

@@ -81,6 +81,14 @@ class Prefetch:
         return self._dataset.result()
 
 
+def probe_preprocessing(document: ProbeInput) -> Preprocessing:
+    """How a probe loads images: as its extractor wants them, else as its most modest model does."""
+    if document.extractor is not None:
+        return document.extractor.preprocessing
+    modest = min(document.models, key=lambda m: m.model.preprocessing.image_size, default=None)
+    return Preprocessing(image_size=32) if modest is None else modest.model.preprocessing
+
+
 def _plan(document: AnyInput) -> tuple[DatasetReference, Preprocessing, bool] | None:
     """Dataset, how its images are loaded, and whether the test folder is read."""
     match document:
@@ -91,10 +99,7 @@ def _plan(document: AnyInput) -> tuple[DatasetReference, Preprocessing, bool] | 
             model = next(model for model in document.models if model.name == chosen)
             return document.dataset, model.preprocessing, True
         case ProbeInput():
-            if document.extractor is not None:
-                return document.dataset, document.extractor.preprocessing, True
-            smallest = min((m.model.preprocessing.image_size for m in document.models), default=32)
-            return document.dataset, Preprocessing(image_size=smallest), True
+            return document.dataset, probe_preprocessing(document), True
         case ProfileInput(prototypes_of=DatasetReference() as reference, extractor=extractor) if extractor:
             return reference, extractor.preprocessing, False
         case _:

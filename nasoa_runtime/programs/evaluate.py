@@ -52,6 +52,7 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
             raise TimedOutError(msg)
 
     train(trainer, loader.training(trainer.step), saver, before_steps=check_time)
+    pod.finish()
     if target.rank != 0:
         return None
     outcome = evaluate(

@@ -62,8 +62,8 @@ def weights_bytes(model: nn.Module) -> bytes:
     return save_safetensors({name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()})
 
 
-def capture(trainer: Trainer, state: dict[str, Any]) -> Checkpoint:
-    """What ``trainer`` needs to go on, with ``state`` beside it."""
+def capture(trainer: Trainer, state: dict[str, Any], extra: dict[str, Tensor] | None = None) -> Checkpoint:
+    """What ``trainer`` needs to go on, with ``state`` and the tensors of ``extra`` beside it."""
     tensors = {f"model/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     optimizer = trainer.optimizer.state_dict()["state"]
     for number, values in optimizer.items():
@@ -77,7 +77,7 @@ def capture(trainer: Trainer, state: dict[str, Any]) -> Checkpoint:
         "step_seconds": trainer.pace.step_seconds[-200:],
         "loading_seconds": trainer.pace.loading_seconds[-200:],
     }
-    return Checkpoint(tensors, {"trainer": progress, **state})
+    return Checkpoint(tensors | (extra or {}), {"trainer": progress, **state})
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:

@@ -89,8 +89,13 @@ def head_of(model: nn.Module) -> tuple[str, nn.Module]:
     return found
 
 
-def load_weights(model: nn.Module, content: bytes) -> bool:
+def load_weights(model: nn.Module, content: bytes, *, keep_head: bool = True) -> bool:
     """Load safetensors into ``model``; a classifier of another size keeps its fresh weights.
+
+    Args:
+        model: Built with :func:`build_model`.
+        content: The file.
+        keep_head: Whether to load a classifier that fits; ``False`` for other classes, however many there are.
 
     Returns:
         Whether the classifier was loaded too.
@@ -105,7 +110,7 @@ def load_weights(model: nn.Module, content: bytes) -> bool:
         raise BadInputError(msg) from error
     wanted = model.state_dict()
     head = head_of(model)[0] + "."
-    replaced = any(key.startswith(head) and _differs(tensors.get(key), wanted[key]) for key in wanted)
+    replaced = not keep_head or any(key.startswith(head) and _differs(tensors.get(key), wanted[key]) for key in wanted)
     if replaced:
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(head)}
     # Counters of batches seen are optional: not every exporter writes them.

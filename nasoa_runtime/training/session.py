@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from nasoa_runtime.failures import StoppedError
 from nasoa_runtime.pod import Pod, retrying
 from nasoa_runtime.store import StoreUnavailable
@@ -30,7 +32,9 @@ class Saver:
     trainer: Trainer
     uri: str
     state: Callable[[], dict[str, Any]] = dict
-    """What else the checkpoint must hold."""
+    """What else the checkpoint must say."""
+    extra: Callable[[], dict[str, Tensor]] = dict
+    """What other tensors it must hold."""
     cost_seconds: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
@@ -48,7 +52,7 @@ class Saver:
         """
         if self.trainer.target.rank == 0:
             started = time.monotonic()
-            write_checkpoint(self.pod.store, self.uri, capture(self.trainer, self.state()))
+            write_checkpoint(self.pod.store, self.uri, capture(self.trainer, self.state(), self.extra()))
             self.cost_seconds = time.monotonic() - started
         self._last = time.monotonic()
 
