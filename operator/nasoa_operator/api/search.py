@@ -82,13 +82,6 @@ class MacroPhaseSpec(PhaseSpec):
 class SpaceSpec(SpecPart):
     """Bounds of what is searched."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("self.minBlocks <= self.maxBlocks", "must not exceed maxBlocks", field_path=".minBlocks"),
-            rule("self.minWidening <= self.maxWidening", "must not exceed maxWidening", field_path=".minWidening"),
-        )
-    )
-
     operations: tuple[Annotated[int, Field(ge=0, le=6)], ...] = Field(
         default=(0, 1, 2, 3, 4), min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
@@ -176,6 +169,17 @@ class NASSearchSpec(SpecPart):
                 "exceeds the architectures that the macro phase can evaluate (parallelism times"
                 " macroPhase.generations): lower zoo.size, or raise one of them",
                 field_path=".zoo.size",
+            ),
+            # Not on the space itself: the rules of a part are tried on its default, `{}`, before that is filled in.
+            rule(
+                "self.space.minBlocks <= self.space.maxBlocks",
+                "must not exceed maxBlocks",
+                field_path=".space.minBlocks",
+            ),
+            rule(
+                "self.space.minWidening <= self.space.maxWidening",
+                "must not exceed maxWidening",
+                field_path=".space.minWidening",
             ),
             *(
                 rule(

@@ -36,8 +36,6 @@ from nasoa_runtime.search.proposal import propose
 
 CANDIDATES_PER_WORKER = 4
 RETRY = "-retry"
-PROFILED_CLASSES = 1000
-"""Classes of a profiled network's head, as in the paper: the data is not looked at before anything is measured."""
 
 
 def next_of_generation(observed: ObservedSearch, level: Level, generation: int) -> Plan:
@@ -180,7 +178,7 @@ def profile_job(
         max_step_seconds=seconds(phase.max_step_time) if phase.max_step_time else None,
         batch_size=phase.batch_size,
         image_size=phase.image_size,
-        classes=PROFILED_CLASSES,
+        classes=spec.dataset.classes,
         precision=phase.precision,
         low_resolution_stem=spec.low_resolution_stem,
         anchor=observed.settings.anchor,

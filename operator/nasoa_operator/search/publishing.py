@@ -114,7 +114,7 @@ def pretrain_job(observed: ObservedSearch, step: str, encodings: list[str]) -> d
         seed=spec.seed,
         architectures=tuple(encodings),
         dataset=DatasetReference(
-            uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=spec.dataset.max_images
+            uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=zoo.max_images
         ),
         recipe=Recipe(
             epochs=zoo.epochs,

@@ -1,0 +1,139 @@
+import json
+
+import pytest
+
+from nasoa_operator.observe import JobContext, index_outcome
+from nasoa_operator.outcomes import PodWord, last_words, read_message
+from nasoa_runtime.records import canonical_json, digest
+from nasoa_runtime.store import Object
+
+RESULT = {
+    "program": "evaluate",
+    "architecture": "0-_16_1-2-2-2",
+    "accuracy": 0.7,
+    "step_seconds": 0.05,
+    "loading_seconds": 0.001,
+    "steps": 60,
+    "seconds": 12.5,
+}
+
+
+def a_message(**changes):
+    message = {"program": "evaluate", "index": 0, "result": RESULT, "result_digest": digest(canonical_json(RESULT))}
+    return json.dumps(message | changes)
+
+
+def a_word(message, exit_code=0, reason="Completed"):
+    return PodWord(0, exit_code, message, reason)
+
+
+def a_pod(index, phase="Succeeded", message="", finished="2026-01-01T00:00:00Z", exit_code=0, conditions=()):
+    terminated = {"exitCode": exit_code, "message": message, "finishedAt": finished, "reason": "Completed"}
+    return {
+        "metadata": {"labels": {"batch.kubernetes.io/job-completion-index": str(index)}},
+        "status": {
+            "phase": phase,
+            "containerStatuses": [{"name": "nasoa", "state": {"terminated": terminated}}],
+            "conditions": list(conditions),
+        },
+    }
+
+
+def test_a_valid_message_is_a_result():
+    _, outcome = read_message(a_word(a_message()), "evaluate")
+    assert outcome.result.accuracy == 0.7
+    assert outcome.failure is None
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param("nonsense", "Invalid JSON", id="no JSON"),
+        pytest.param("", "Invalid JSON", id="nothing"),
+        pytest.param(a_message(result=RESULT | {"accuracy": 1.7}), "accuracy: Input should be less", id="accuracy 1.7"),
+        pytest.param(a_message(result=RESULT | {"accuracy": float("nan")}), "accuracy", id="accuracy NaN"),
+        pytest.param(
+            a_message(result=RESULT | {"step_seconds": float("inf")}), "step_seconds: Input should be", id="infinity"
+        ),
+        pytest.param(a_message(result=RESULT | {"step_seconds": 0}), "step_seconds: Input should be greater", id="zero"),
+        pytest.param(a_message(index=1), r"result of evaluate[1] where evaluate[0]", id="another index"),
+        pytest.param(a_message(program="pretrain"), "result of pretrain[0]", id="another program"),
+        pytest.param(a_message(message="x" * 5000), "over 4,096 bytes", id="too large"),
+        pytest.param(a_message(surprise=1), "surprise: Extra inputs are not permitted", id="an unknown field"),
+    ],
+)
+def test_what_is_no_valid_result_is_named(message, words):
+    _, outcome = read_message(a_word(message), "evaluate")
+    assert outcome.failure == "InvalidResult"
+    assert words in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("word", "failure"),
+    [
+        pytest.param(a_word('{"message": "spec.dataset.uri: no classes"}', 64), "BadInput", id="bad input"),
+        pytest.param(a_word("", 65), "Diverged", id="diverged"),
+        pytest.param(a_word('{"failure": "OutOfMemory"}', 1), "OutOfMemory", id="the pod says so"),
+        pytest.param(a_word("", 137, "OOMKilled"), "OutOfMemory", id="the kernel says so"),
+        pytest.param(a_word("", 137, "Disrupted"), "Disrupted", id="disrupted"),
+        pytest.param(a_word("Traceback", 1, "Error"), "Error", id="anything else"),
+    ],
+)
+def test_a_pod_that_did_not_exit_zero_has_failed_for_a_reason(word, failure):
+    _, outcome = read_message(word, "evaluate")
+    assert (outcome.result, outcome.failure) == (None, failure)
+
+
+def test_a_failure_keeps_the_pods_words_for_people():
+    _, outcome = read_message(a_word('{"message": "dataset.uri: no class folders"}', 64), "evaluate")
+    assert outcome.message == "dataset.uri: no class folders"
+
+
+def test_of_two_tries_of_an_index_the_successful_one_speaks():
+    pods = [
+        a_pod(0, message="good", finished="2026-01-01T00:00:01Z"),
+        a_pod(0, phase="Failed", message="bad", finished="2026-01-01T00:00:09Z", exit_code=1),
+    ]
+    assert last_words(pods)[0].message == "good"
+
+
+def test_of_two_failures_of_an_index_the_later_one_speaks():
+    pods = [
+        a_pod(0, phase="Failed", message="later", finished="2026-01-01T00:00:09Z", exit_code=1),
+        a_pod(0, phase="Failed", message="earlier", finished="2026-01-01T00:00:01Z", exit_code=1),
+    ]
+    assert last_words(pods)[0].message == "later"
+
+
+def test_a_disrupted_pod_is_told_from_one_that_failed():
+    disruption = {"type": "DisruptionTarget", "status": "True"}
+    assert last_words([a_pod(2, phase="Failed", exit_code=137, conditions=[disruption])])[2].reason == "Disrupted"
+
+
+class Stored:
+    """A store that holds one object."""
+
+    def __init__(self, uri, body):
+        self.uri, self.body = uri, body
+
+    def get(self, uri):
+        return Object(self.body, "etag") if uri == self.uri else None
+
+
+CONTEXT = JobContext("evaluate", "s3://tenant/results")
+
+
+def test_a_result_in_s3_counts_when_its_pod_is_gone():
+    store = Stored("s3://tenant/results/3.json", canonical_json(RESULT))
+    assert index_outcome(store, None, 3, CONTEXT, "").result.accuracy == 0.7
+
+
+def test_a_stored_result_that_the_message_does_not_name_is_refused():
+    store = Stored("s3://tenant/results/0.json", canonical_json(RESULT | {"accuracy": 0.9}))
+    word = a_word(a_message(result=None))
+    assert index_outcome(store, word, 0, CONTEXT, "").failure == "InvalidResult"
+
+
+def test_a_pod_that_vanished_without_a_result_was_disrupted():
+    outcome = index_outcome(Stored("", b""), None, 0, CONTEXT, "BackoffLimitExceeded: too many")
+    assert (outcome.failure, outcome.message) == ("Disrupted", "BackoffLimitExceeded: too many")

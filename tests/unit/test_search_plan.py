@@ -1,0 +1,212 @@
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasoa_operator.outcomes import Outcome
+from nasoa_runtime.records import EvaluateInput, PretrainInput, ProfileInput
+from simulation import Simulation, run, step_seconds
+
+SMALL = {
+    "parallelism": 2,
+    "seed": 3,
+    "lowResolutionStem": True,
+    "blockPhase": {"generations": 3, "imageSize": 32, "maxStepTime": "60ms"},
+    "macroPhase": {"generations": 3, "imageSize": 32, "maxStepTime": "60ms", "blocks": 3},
+    "zoo": {"name": "fashion", "size": 3, "imageSize": 32},
+}
+
+
+def with_outcome(outcome, kind, index=0, steps=None):
+    """The pods' program, but for one index of one kind of input."""
+
+    def program(pod_input, at):
+        if isinstance(pod_input, kind) and at == index and (steps is None or pod_input.result_uri.endswith(steps)):
+            return dataclasses.replace(outcome, index=at)
+        return run(pod_input, at)
+
+    return program
+
+
+@pytest.fixture(scope="module")
+def whole():
+    simulation = Simulation(SMALL)
+    simulation.end()
+    return simulation
+
+
+def test_a_search_ends_with_its_zoo(whole):
+    assert whole.status["phase"] == "Succeeded"
+    assert whole.status["zoo"] == {"name": "fashion", "models": 3, "version": 1}
+    assert whole.status["evaluated"] == 12
+    assert whole.status["completionTime"] > whole.status["startTime"]
+
+
+def test_each_generation_has_exactly_n_new_architectures_within_the_step_time(whole):
+    for level in ("block", "macro"):
+        encodings = whole.evaluated(level)
+        assert len(encodings) == len(set(encodings)) == 6
+        assert all(step_seconds(e) <= 0.060 for e in encodings)
+
+
+def test_step_times_are_measured_before_anything_is_trained(whole):
+    for generation in range(3):
+        profile = whole.created.index(f"block-g{generation:04d}-profile0")
+        assert profile < whole.created.index(f"block-g{generation:04d}-evaluate")
+    assert whole.created[-2:] == ["pretrain", "table"]
+
+
+def test_every_job_is_deleted_once_it_is_recorded(whole):
+    whole.step()
+    assert whole.jobs == {}
+
+
+def test_every_transition_has_its_event(whole):
+    assert whole.events.count("GenerationEvaluated") == 6
+    assert {"StepTimesMeasured", "GenerationStarted", "LevelEnded", "ModelsSelected", "ModelsPretrained"} <= set(
+        whole.events
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(deaths=st.sets(st.integers(1, 160), min_size=1, max_size=40))
+def test_an_operator_that_dies_anywhere_changes_nothing(whole, deaths):
+    simulation = Simulation(SMALL, interrupted=lambda part: part in deaths)
+    simulation.end()
+    assert simulation.evaluated("block") == whole.evaluated("block")
+    assert simulation.evaluated("macro") == whole.evaluated("macro")
+    assert simulation.created == whole.created
+    assert simulation.documents.keys() == whole.documents.keys()
+
+
+def test_another_seed_gives_another_search(whole):
+    other = Simulation(SMALL | {"seed": 4})
+    other.end()
+    assert other.evaluated("block") != whole.evaluated("block")
+
+
+def test_a_failed_evaluation_is_recorded_and_stops_nothing():
+    failed = Outcome(0, failure="OutOfMemory", message="CUDA out of memory")
+    simulation = Simulation(SMALL, program=with_outcome(failed, EvaluateInput, steps="block-g0001-evaluate"))
+    status = simulation.end()
+    assert status["phase"] == "Succeeded"
+    assert (status["evaluated"], status["failed"]) == (12, 1)
+    record = simulation.documents["block/g0001/evaluations.json"]["evaluations"][0]
+    assert (record["failure"], record["accuracy"]) == ("OutOfMemory", None)
+
+
+def test_an_invalid_result_is_tried_once_more_and_only_for_its_index():
+    invalid = Outcome(0, failure="InvalidResult", message="accuracy: Input should be less than or equal to 1")
+    simulation = Simulation(SMALL, program=with_outcome(invalid, EvaluateInput, index=1, steps="block-g0000-evaluate"))
+    status = simulation.end()
+    assert status["failed"] == 0
+    assert len(simulation.inputs["block-g0000-evaluate-retry"].architectures) == 1
+    assert simulation.created.count("block-g0000-evaluate-retry") == 1
+
+
+def test_a_result_that_stays_invalid_is_a_failed_evaluation():
+    invalid = Outcome(0, failure="InvalidResult", message="not JSON")
+
+    def program(pod_input, index):
+        if isinstance(pod_input, EvaluateInput) and "block-g0000" in pod_input.result_uri and index == 0:
+            return dataclasses.replace(invalid, index=index)
+        return run(pod_input, index)
+
+    simulation = Simulation(SMALL, program=program)
+    assert simulation.end()["failed"] == 1
+    assert simulation.documents["block/g0000/evaluations.json"]["evaluations"][0]["failure"] == "InvalidResult"
+
+
+def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
+    words = "dataset.uri: no class folders under s3://tenant/fashion-mnist; put each class's images into a folder"
+    bad = Outcome(0, failure="BadInput", message=words)
+    status = Simulation(SMALL, program=with_outcome(bad, EvaluateInput)).end()
+    assert (status["phase"], status["message"]) == ("Failed", words)
+    failed = next(c for c in status["conditions"] if c["type"] == "Failed")
+    assert failed["reason"] == "InvalidInput"
+
+
+def test_a_space_with_fewer_members_than_wanted_ends_and_says_so():
+    tiny = SMALL | {"space": {"operations": [0], "maxLayers": 1, "maxConnections": 0}}
+    simulation = Simulation(tiny | {"blockPhase": {"generations": 3, "imageSize": 32}})
+    simulation.end()
+    assert simulation.documents["block/end.json"]["reason"] == "SpaceExhausted"
+    assert simulation.evaluated("block") == ["0-_16_1-2-2-2"]
+
+
+def test_a_step_time_that_nothing_meets_ends_the_level_after_five_lists():
+    simulation = Simulation(SMALL | {"blockPhase": {"generations": 3, "imageSize": 32, "maxStepTime": "1ms"}})
+    status = simulation.end()
+    assert simulation.documents["block/end.json"]["reason"] == "NoneWithinStepTime"
+    assert sum(step.startswith("block-g0000-profile") for step in simulation.created) == 5
+    assert status["phase"] == "Failed"
+
+
+def test_the_budget_of_evaluations_ends_the_search_early_and_what_was_found_is_published():
+    simulation = Simulation(SMALL | {"limits": {"maxEvaluations": 8}})
+    status = simulation.end()
+    assert (status["phase"], status["evaluated"]) == ("Succeeded", 8)
+    assert simulation.documents["macro/end.json"]["reason"] == "EvaluationsSpent"
+
+
+def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
+    diverged = Outcome(0, failure="Diverged", message="loss is NaN")
+    simulation = Simulation(
+        SMALL | {"limits": {"maxFailedEvaluations": 3}}, program=with_outcome(diverged, EvaluateInput)
+    )
+    status = simulation.end()
+    assert simulation.documents["limit.json"]["message"] == (
+        "4 evaluations failed, spec.limits.maxFailedEvaluations is 3"
+    )
+    assert status["phase"] == "Succeeded"
+    assert status["evaluated"] == 8
+
+
+def test_a_model_that_cannot_be_pretrained_is_left_out():
+    failed = Outcome(0, failure="Diverged", message="loss is NaN")
+    simulation = Simulation(SMALL, program=with_outcome(failed, PretrainInput))
+    status = simulation.end()
+    assert status["zoo"]["models"] == 2
+    assert simulation.documents["pretrained.json"]["failed"][0]["message"] == "loss is NaN"
+
+
+def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
+    failed = Outcome(0, failure="Error", message="exit code 1 (Error)")
+    status = Simulation(SMALL, program=with_outcome(failed, ProfileInput)).end()
+    assert status["phase"] == "Failed"
+    assert status["message"] == "block-g0000-profile0: Error: exit code 1 (Error)"
+
+
+def test_initial_architectures_are_the_first_of_the_macro_level():
+    initial = ["0-_16_1-2-2-2", "011-_16_1-2-2-21"]
+    macro = {"generations": 3, "imageSize": 32, "blocks": 3, "initialArchitectures": initial}
+    simulation = Simulation(SMALL | {"macroPhase": macro})
+    simulation.end()
+    assert simulation.evaluated("macro")[:2] == initial
+
+
+def test_a_suspended_search_creates_nothing_and_goes_on_afterwards():
+    simulation = Simulation(SMALL | {"suspend": True})
+    for _ in range(5):
+        simulation.step()
+    assert simulation.created == []
+    assert simulation.status["phase"] == "Suspended"
+    simulation.spec = SMALL
+    assert simulation.end()["phase"] == "Succeeded"
+
+
+def test_a_zoo_that_belongs_to_another_search_is_refused():
+    simulation = Simulation(SMALL, zoo_owner="11111111-0000-4000-8000-000000000009")
+    simulation.step()
+    accepted = simulation.status["conditions"][0]
+    assert (accepted["status"], accepted["reason"]) == ("False", "ZooBelongsToAnother")
+    assert "choose another name" in accepted["message"]
+    assert simulation.documents == {}
+
+
+def test_the_wall_clock_limit_counts_from_the_creation():
+    simulation = Simulation(SMALL | {"limits": {"maxWallClock": "10s"}})
+    status = simulation.end()
+    assert simulation.documents["limit.json"]["message"].endswith("spec.limits.maxWallClock is 10s")
+    assert status["phase"] == "Failed"
