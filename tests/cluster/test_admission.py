@@ -195,7 +195,7 @@ def test_a_request_that_cannot_be_served_is_refused(cluster, tenant, overrides, 
     [
         pytest.param(
             {"macroPhase": {"initialArchitectures": ["resnet50"]}},
-            "spec.macroPhase.initialArchitectures[0]: Invalid value: must be BLOCK_FIRSTCHANNEL_MACRO such as",
+            'spec.macroPhase.initialArchitectures[0]: Invalid value: "resnet50": must be BLOCK_FIRSTCHANNEL_MACRO such as',
             id="an encoding that is none",
         ),
         pytest.param(
