@@ -136,7 +136,7 @@ class Statistics(StatusPart):
     """Images that can't be read and are left out."""
     broken_examples: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=5)
     """Some of them."""
-    domain_similarity: dict[Annotated[str, Field(max_length=63)], Fraction] = Field(default={}, max_length=16)
+    domain_similarity: dict[Annotated[str, Field(max_length=63)], Fraction] = Field(default={}, max_length=64)
     """Similarity to each source of the zoo, 1 for the same."""
     startup_seconds: float | None = Field(default=None, ge=0)
     """From process start to the first possible step."""
