@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def emoji_by(style: str, field: str, wanted: tuple[str, ...]) -> Iterator[Named]
 EMOJI_CATEGORIES = ("Animals & Nature", "Flags", "Food & Drink", "Objects", "Smileys & Emotion", "Travel & Places")
 EMOJI_KINDS = ("animal-mammal", "country-flag", "food-prepared", "sky & weather", "clothing", "face-smiling")
 
-SOURCES = {
+SOURCES: dict[str, Callable[[], Iterator[Named]]] = {
     "digits": small_digits,
     "mnist": lambda: mnist(tuple(range(10)), 200),
     "even-digits": lambda: mnist((0, 2, 4, 6, 8), 100),

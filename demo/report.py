@@ -14,7 +14,7 @@ from demo.environment import SYSTEM_BUCKET
 from nasoa_runtime.store import ObjectStore
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
+from matplotlib import pyplot as plt
 
 COLOURS = {"block": "#4477aa", "macro": "#cc6677"}
 

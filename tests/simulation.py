@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from builders import a_search
+
 from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.outcomes import ObservedJob, Outcome, observed_job

@@ -55,7 +55,9 @@ def test_a_valid_message_is_a_result():
         pytest.param(
             a_message(result=RESULT | {"step_seconds": float("inf")}), "step_seconds: Input should be", id="infinity"
         ),
-        pytest.param(a_message(result=RESULT | {"step_seconds": 0}), "step_seconds: Input should be greater", id="zero"),
+        pytest.param(
+            a_message(result=RESULT | {"step_seconds": 0}), "step_seconds: Input should be greater", id="zero"
+        ),
         pytest.param(a_message(index=1), r"result of evaluate[1] where evaluate[0]", id="another index"),
         pytest.param(a_message(program="pretrain"), "result of pretrain[0]", id="another program"),
         pytest.param(a_message(message="x" * 5000), "over 4,096 bytes", id="too large"),

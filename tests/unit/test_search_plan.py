@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation import Simulation, run, step_seconds
 
 from nasoa_operator.outcomes import Outcome
 from nasoa_runtime.records import EvaluateInput, PretrainInput, ProfileInput
-from simulation import Simulation, run, step_seconds
 
 SMALL = {
     "parallelism": 2,

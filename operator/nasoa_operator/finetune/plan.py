@@ -20,7 +20,7 @@ from nasoa_operator.jobs import build_job, dataset_uri_in_pod
 from nasoa_operator.outcomes import ObservedJob, Outcome
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
 from nasoa_operator.search.problems import Problem
-from nasoa_runtime.online.schedule import NothingFits
+from nasoa_runtime.online.candidates import NothingFits
 from nasoa_runtime.records import (
     DatasetReference,
     FinetuneInput,
@@ -74,7 +74,7 @@ def problem_of(observed: ObservedRequest) -> Problem | None:
     if observed.zoo is None:
         message = f"spec.zoo: there is no zoo {observed.spec.zoo!r} yet; the request waits for it"
         return Problem("ZooNotFound", message, waits=True)
-    problems = request_problems(observed.spec, [model.name for model in observed.zoo.models])
+    problems = request_problems(observed.spec, observed.zoo.models)
     return Problem(problems[0].reason, problems[0].message) if problems else None
 
 

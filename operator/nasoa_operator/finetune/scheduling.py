@@ -7,7 +7,7 @@ from typing import Any
 
 from nasoa_operator.api.types import seconds
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_runtime.online.schedule import (
+from nasoa_runtime.online.candidates import (
     Candidate,
     Grid,
     ModelChoice,
@@ -16,8 +16,8 @@ from nasoa_runtime.online.schedule import (
     Request,
     Schedule,
     Statistics,
-    plan,
 )
+from nasoa_runtime.online.schedule import plan
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.records import Device, MeasuredModel, ModelReference, ProbeResult, Regime, StepTime
 from nasoa_runtime.zoo import Manifest, Model

@@ -1,0 +1,172 @@
+import pytest
+from request_simulation import DIGEST, RequestSimulation, a_model, a_probe, a_result, a_zoo, run
+
+from nasoa_operator.outcomes import Outcome
+from nasoa_runtime.records import FinetuneInput, ProbeInput, StepTime
+
+
+def failing(kind, failure, message="", steps=None):
+    """The pods' program, but a kind of input (and step) fails."""
+
+    def program(pod_input, index):
+        if isinstance(pod_input, kind) and (steps is None or pod_input.result_uri.rsplit("/", 1)[-1] in steps):
+            return Outcome(index, failure=failure, message=message)
+        return run(pod_input, index)
+
+    return program
+
+
+def reason(status, condition="Failed"):
+    return next(c["reason"] for c in status["conditions"] if c["type"] == condition)
+
+
+def test_a_request_is_probed_planned_run_and_learned_from_once():
+    simulation = RequestSimulation()
+    status = simulation.end()
+    assert status["phase"] == "Succeeded"
+    assert simulation.created == ["probe", "finetune"]
+    assert len(simulation.learned) == 1
+    assert status["result"]["used"] == "45s/60s"
+    assert status["predictor"] == {"plannedWith": 0, "produced": 1}
+    assert status["schedule"]["runnersUp"]
+    assert simulation.jobs == {}
+
+
+def test_what_is_learned_describes_the_run():
+    simulation = RequestSimulation()
+    simulation.end()
+    (outcome,) = simulation.learned[0].record["outcomes"]
+    chosen = simulation.documents["schedule.json"]["regimes"][0]
+    assert (outcome["model"], outcome["classes"], outcome["accuracy"]) == (chosen["model"], 10, 0.8)
+    assert outcome["iterations"] == chosen["steps"]
+
+
+def test_the_probe_may_measure_for_a_tenth_of_the_time_limit():
+    simulation = RequestSimulation({"timeLimit": "5m"})
+    simulation.end()
+    assert simulation.inputs["probe"].time_cap_seconds == pytest.approx(30)
+
+
+def test_the_plan_is_never_decided_again_when_zoo_and_predictor_change():
+    simulation = RequestSimulation()
+    while "schedule.json" not in simulation.documents:
+        simulation.step()
+    before = dict(simulation.documents["schedule.json"])
+    simulation.zoo = a_zoo(a_model("fashion-9", 0.001))
+    simulation.end()
+    assert simulation.documents["schedule.json"] == before
+    assert simulation.inputs["finetune"].regimes[0].model == before["regimes"][0]["model"]
+
+
+def test_an_unknown_zoo_is_waited_for():
+    simulation = RequestSimulation(zoo=None)
+    status = simulation.end()
+    assert reason(status, "Accepted") == "ZooNotFound"
+    assert status["message"] == "spec.zoo: there is no zoo 'fashion' yet; the request waits for it"
+    simulation.zoo = a_zoo()
+    assert simulation.end()["phase"] == "Succeeded"
+
+
+def test_a_pin_that_the_zoo_lacks_is_refused_with_what_it_has():
+    simulation = RequestSimulation({"pins": {"model": "fashion-7"}})
+    status = simulation.end()
+    assert reason(status, "Accepted") == "PinNotInZoo"
+    assert "fashion-1, fashion-2" in status["message"]
+    assert simulation.created == []
+
+
+def test_a_time_limit_too_short_for_every_model_says_the_least_that_works():
+    status = RequestSimulation({"timeLimit": "5s"}).end()
+    assert (status["phase"], reason(status)) == ("Failed", "TimeLimitTooShort")
+    least = int(status["message"].rsplit(" ", 2)[1])
+    assert RequestSimulation({"timeLimit": f"{least}s"}).end()["phase"] == "Succeeded"
+    assert RequestSimulation({"timeLimit": f"{least - 1}s"}).end()["phase"] == "Failed"
+
+
+def test_an_unusable_dataset_fails_the_request_with_the_pods_words():
+    words = "dataset.uri: class 'b' has no images"
+    status = RequestSimulation(program=failing(ProbeInput, "BadInput", words)).end()
+    assert (status["phase"], reason(status), status["message"]) == ("Failed", "InvalidDataset", words)
+
+
+def test_a_failed_request_teaches_nothing():
+    simulation = RequestSimulation(program=failing(FinetuneInput, "Error", "exit code 1"))
+    status = simulation.end()
+    assert (status["phase"], reason(status)) == ("Failed", "FineTuningFailed")
+    assert simulation.learned == []
+
+
+def test_a_diverged_run_teaches_chance_accuracy():
+    simulation = RequestSimulation(program=failing(FinetuneInput, "Diverged", "loss is NaN at step 12"))
+    status = simulation.end()
+    assert (status["phase"], status["message"]) == ("Failed", "loss is NaN at step 12")
+    assert simulation.learned[0].record["outcomes"][0]["accuracy"] == pytest.approx(0.1)
+
+
+def test_an_invalid_result_is_tried_once_more():
+    simulation = RequestSimulation(program=failing(FinetuneInput, "InvalidResult", "not JSON", steps=["finetune"]))
+    assert simulation.end()["phase"] == "Succeeded"
+    assert simulation.created == ["probe", "finetune", "finetune-retry"]
+
+
+def test_a_result_over_the_time_limit_is_not_believed():
+    def program(pod_input, index):
+        if isinstance(pod_input, FinetuneInput):
+            return Outcome(index, result=a_result(pod_input, seconds=61.0))
+        return run(pod_input, index)
+
+    status = RequestSimulation(program=program).end()
+    assert (status["phase"], reason(status)) == ("Failed", "InvalidResult")
+    assert status["message"] == "the pod reports 61.0 s, over the time limit of 60s"
+
+
+def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():
+    bare = a_model("fashion-1", step_times=())
+    row = StepTime(
+        device="cpu",
+        product="test",
+        count=1,
+        batch_size=32,
+        image_size=32,
+        frozen_stages=5,
+        channels_last=False,
+        precision="fp32",
+        step_seconds=0.01,
+        inference_seconds=0.01,
+    )
+
+    def program(pod_input, index):
+        if isinstance(pod_input, ProbeInput):
+            return Outcome(index, result=a_probe(rows={"fashion-1": [row]}))
+        return run(pod_input, index)
+
+    simulation = RequestSimulation(zoo=a_zoo(bare), program=program)
+    assert simulation.end()["phase"] == "Succeeded"
+    assert simulation.inputs["probe"].models[0].frozen_stages_missing == (0, 1, 2, 3, 4, 5)
+    assert simulation.inputs["finetune"].regimes[0].frozen_stages == 5
+    assert len(simulation.step_times) == 1
+
+
+def test_a_suspended_request_is_probed_and_planned_only():
+    simulation = RequestSimulation({"suspend": True})
+    status = simulation.end()
+    assert status["phase"] == "Planned"
+    assert status["schedule"]["model"]
+    assert simulation.created == ["probe"]
+    simulation.spec = {}
+    assert simulation.end()["phase"] == "Succeeded"
+
+
+def test_pins_are_kept():
+    simulation = RequestSimulation({"pins": {"model": "fashion-2", "learningRate": 0.02, "frozenStages": 3}})
+    schedule = simulation.end()["schedule"]
+    assert (schedule["model"], schedule["learningRate"], schedule["frozenStages"]) == ("fashion-2", 0.02, 3)
+
+
+def test_the_jobs_addresses_are_the_requests_own():
+    simulation = RequestSimulation()
+    simulation.end()
+    base = "s3://tenant/models/0a1b2c3d-0000-4000-8000-000000000002"
+    assert simulation.inputs["finetune"].output_uri == f"{base}/model"
+    assert simulation.inputs["finetune"].work_uri == f"{base}/work"
+    assert simulation.inputs["finetune"].models[0].weights_digest == DIGEST
