@@ -1,6 +1,6 @@
 """One update of the adaptive MLP and one ranking of 8,000 candidates, beside the same computation in torch.
 
-Run ``.venv/bin/python benchmarks/predictor.py [--json]``. One core; medians. Exits 1 over the targets.
+Run ``.venv/bin/python benchmarks/predictor.py [--json]``. One core, CPU time, medians. Exits 1 over the targets.
 """
 
 # ruff: noqa: E402 - numpy and torch read their environment when they are imported.
@@ -67,15 +67,15 @@ class TorchAdaptiveMLP:
         return (self.parameters["alpha"].float() @ self.heads(rows)).clamp(0, 1)
 
 
-def seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median seconds of a call, after some to warm up."""
-    for _ in range(max(3, repeats // 10)):
-        run()
+def seconds(run: Callable[[], Any], calls: int, samples: int = 15) -> float:
+    """Median CPU seconds of a call over samples of ``calls`` calls: others on the machine then count little."""
+    run()
     taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - started)
+    for _ in range(samples):
+        started = time.process_time()
+        for _ in range(calls):
+            run()
+        taken.append((time.process_time() - started) / calls)
     return statistics.median(taken)
 
 
@@ -105,11 +105,11 @@ def measure() -> dict[str, float]:
         raise SystemExit(outcome.message)
     return {
         "candidates": outcome.candidates,
-        "update_us": seconds(lambda: network.learn(rows[1], 0.7), 2000) * 1e6,
-        "torch_update_us": seconds(lambda: peer.learn(torch_rows[1], 0.7), 300) * 1e6,
-        "predict_8000_ms": seconds(lambda: network.predict(rows), 30) * 1e3,
-        "torch_predict_8000_ms": seconds(lambda: peer.predict(torch_rows), 30) * 1e3,
-        "plan_ms": seconds(lambda: plan(request, models, dataset, node, state, grid), 30) * 1e3,
+        "update_us": seconds(lambda: network.learn(rows[1], 0.7), 200) * 1e6,
+        "torch_update_us": seconds(lambda: peer.learn(torch_rows[1], 0.7), 30) * 1e6,
+        "predict_8000_ms": seconds(lambda: network.predict(rows), 3) * 1e3,
+        "torch_predict_8000_ms": seconds(lambda: peer.predict(torch_rows), 3) * 1e3,
+        "plan_ms": seconds(lambda: plan(request, models, dataset, node, state, grid), 3) * 1e3,
     }
 
 

@@ -18,7 +18,7 @@ from nasoa_runtime.online.replay import Learner, RecordedRun, UnreadableRecords,
 LIMITS = 4
 STRATEGIES = ("OneShot",)
 _PERCENTILES = (5.0, 95.0)
-_TAUGHT_FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+_TAUGHT_FRACTIONS = tuple(0.5**halvings for halvings in range(7, -1, -1))
 """Points of a run's curve that are learned, evenly in the logarithm: short limits need to know how runs begin."""
 
 

@@ -35,7 +35,7 @@ ETA = 0.01
 BETA = 0.99
 FIRST_HEAD_BIAS = 0.3
 """Heads start at a middling accuracy, so that the first predictions are not absurd."""
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE = 1024
 """Two activations of this many rows stay in the second-level cache while they pass through the layers."""
 _DIVERGED = 100.0
 """An accuracy predicted as more than this, just after the outcome was learned, is a network out of control."""
@@ -124,6 +124,10 @@ class AdaptiveMLP:
                 result[start : start + count] += target @ weights[layer]
                 activation = target
         return result
+
+    def score(self, features: NDArray[np.floating]) -> float:
+        """Unclipped prediction of one row, shape (inputs,); what :meth:`scores` gives, in half the time."""
+        return float(self._alpha @ self._forward(np.ascontiguousarray(features, np.float32)))
 
     def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Predicted accuracies in [0, 1], shape (n,), of ``features``, shape (n, inputs). No side effects."""
@@ -261,10 +265,9 @@ def learned(network: AdaptiveMLP, features: NDArray[np.floating], accuracy: floa
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             result.learn(features, accuracy)
+            return result if abs(result.score(features)) < _DIVERGED else network
         except FloatingPointError:
             return network
-        score = result.scores(features[None])[0]
-    return result if abs(score) < _DIVERGED else network
 
 
 def make_predictor(name: str, inputs: int, seed: int = 0, *, input_energy: float | None = None) -> AdaptiveMLP:

@@ -146,8 +146,8 @@ class Learner:
         errors, seconds = np.empty(len(stream)), np.empty(len(stream))
         for index, run in enumerate(stream):
             row = transformed[index : index + 1]
-            predicted = float(self.network.predict(self._encode(row, run.model))[0])
-            errors[index] = predicted - run.acc
+            predicted = self.network.score(self._encode(row, run.model)[0])
+            errors[index] = min(max(predicted, 0.0), 1.0) - run.acc
             started = time.perf_counter()
             self.learn(row, run.model, run.acc)
             seconds[index] = time.perf_counter() - started
