@@ -83,6 +83,8 @@ def _attempt(document: AnyInput, pod: Pod) -> int:
         pod.finish()
         message = pod.publish(document, result)
         write_termination_message(message)
+        if hasattr(module, "clean_up"):
+            module.clean_up(document, pod)
     # A pod told to stop never exits 0; its next attempt finds the result.
     pod.check_stop()
     return 0

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from nasoa_runtime.failures import BadInputError
+from nasoa_runtime.pod import Pod
 from nasoa_runtime.records import Preprocessing, Recipe
+from nasoa_runtime.store import StoreError
 from nasoa_runtime.training.loop import Settings
+
+log = logging.getLogger(__name__)
+
+
+def forget_checkpoint(pod: Pod, uri: str) -> None:
+    """Delete a checkpoint whose run has published its result; one that stays harms nobody."""
+    try:
+        pod.store.delete(uri)
+    except StoreError as error:
+        log.warning("%s could not be deleted: %s", uri, error)
 
 
 def architecture_at(architectures: tuple[str, ...], index: int) -> str:

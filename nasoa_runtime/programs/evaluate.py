@@ -6,7 +6,7 @@ from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.failures import TimedOutError
 from nasoa_runtime.pod import Pod
-from nasoa_runtime.programs.common import architecture_at, preprocessing_of, settings_of, steps_of
+from nasoa_runtime.programs.common import architecture_at, forget_checkpoint, preprocessing_of, settings_of, steps_of
 from nasoa_runtime.records import EvaluateInput, EvaluateResult
 from nasoa_runtime.training.batches import Loader
 from nasoa_runtime.training.checkpoint import read_checkpoint, restore, seeded
@@ -33,11 +33,10 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     trainer.plan(steps_of(recipe, len(dataset.splits.train)))
     loader = Loader(dataset, preprocessing_of(recipe), recipe.batch_size, document.seed, target)
     used_before = 0.0
-    # Beside the result, where only this index writes.
     saver = Saver(
         pod,
         trainer,
-        pod.result_uri(document.result_uri).removesuffix(".json") + ".checkpoint",
+        _checkpoint_uri(document, pod),
         state=lambda: {"seconds": used_before + clock.used_seconds()},
     )
     checkpoint = read_checkpoint(pod.store, saver.uri)
@@ -63,8 +62,6 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
         recipe.precision,
         channels_last=recipe.channels_last,
     )
-    if checkpoint is not None:
-        pod.store.delete(saver.uri)
     return EvaluateResult(
         architecture=architecture,
         accuracy=outcome.accuracy,
@@ -73,3 +70,13 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
         steps=trainer.step,
         seconds=used_before + clock.used_seconds(),
     )
+
+
+def clean_up(document: EvaluateInput, pod: Pod) -> None:
+    """Delete what the published result has made useless."""
+    forget_checkpoint(pod, _checkpoint_uri(document, pod))
+
+
+def _checkpoint_uri(document: EvaluateInput, pod: Pod) -> str:
+    """Beside the result, where only this index writes."""
+    return pod.result_uri(document.result_uri).removesuffix(".json") + ".checkpoint"

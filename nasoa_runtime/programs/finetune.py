@@ -15,11 +15,12 @@ from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.dataset.reading import Dataset, read_dataset
 from nasoa_runtime.failures import BadInputError, DivergedError, OutOfMemoryError, TimedOutError
 from nasoa_runtime.pod import Pod, retrying
+from nasoa_runtime.programs.common import forget_checkpoint
 from nasoa_runtime.records import FinetuneInput, FinetuneResult, Regime, Run
 from nasoa_runtime.training.checkpoint import Checkpoint, read_checkpoint
 from nasoa_runtime.training.deliverable import Delivery
 from nasoa_runtime.training.device import Target, prepare
-from nasoa_runtime.training.finetuning import CHECKPOINT, Finetuning, model_named
+from nasoa_runtime.training.finetuning import Finetuning, checkpoint_uri, model_named
 from nasoa_runtime.training.regimes import next_regime
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,11 @@ def run(document: FinetuneInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     return request.deliver() if request.target.rank == 0 else None
 
 
+def clean_up(document: FinetuneInput, pod: Pod) -> None:
+    """Delete what the published result has made useless."""
+    forget_checkpoint(pod, checkpoint_uri(document))
+
+
 @dataclass
 class _Request:
     """A request being run: its runs so far."""
@@ -54,7 +60,7 @@ class _Request:
 
     def train(self) -> None:
         """Run regimes until one does not fail, or nothing is left to try and to spend."""
-        uri = f"{self.document.work_uri.rstrip('/')}/{CHECKPOINT}"
+        uri = checkpoint_uri(self.document)
         checkpoint = retrying(lambda: read_checkpoint(self.pod.store, uri))
         regime: Regime | None = self.document.regimes[0]
         if checkpoint is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.pod import Pod, retrying
-from nasoa_runtime.programs.common import architecture_at, preprocessing_of, settings_of, steps_of
+from nasoa_runtime.programs.common import architecture_at, forget_checkpoint, preprocessing_of, settings_of, steps_of
 from nasoa_runtime.records import PretrainInput, PretrainResult, digest
 from nasoa_runtime.training.batches import Loader
 from nasoa_runtime.training.budget import affordable_steps
@@ -37,7 +37,7 @@ def run(document: PretrainInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     steps = steps_of(recipe, len(dataset.splits.train))
     trainer.plan(steps)
     loader = Loader(dataset, preprocessing_of(recipe), recipe.batch_size, document.seed, target)
-    prefix = f"{document.weights_uri.rstrip('/')}/{pod.index}"
+    prefix = _prefix(document, pod)
     used_before = 0.0
     saver = Saver(
         pod,
@@ -73,8 +73,6 @@ def run(document: PretrainInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     )
     weights = weights_bytes(trainer.model)
     retrying(lambda: pod.store.put(f"{prefix}/weights.safetensors", weights))
-    if checkpoint is not None:
-        pod.store.delete(saver.uri)
     return PretrainResult(
         architecture=architecture,
         accuracy=outcome.accuracy,
@@ -86,3 +84,12 @@ def run(document: PretrainInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
         steps=trainer.step,
         seconds=used_before + clock.used_seconds(),
     )
+
+
+def clean_up(document: PretrainInput, pod: Pod) -> None:
+    """Delete what the published result has made useless."""
+    forget_checkpoint(pod, f"{_prefix(document, pod)}/checkpoint")
+
+
+def _prefix(document: PretrainInput, pod: Pod) -> str:
+    return f"{document.weights_uri.rstrip('/')}/{pod.index}"

@@ -34,6 +34,8 @@ CORRECTIONS = 3
 """Models by which the table is corrected."""
 CORRECTION_SHARE, ROWS_SHARE = 0.3, 0.7
 """Shares of the time cap after which correcting, and then measuring missing rows, must have ended."""
+ROW_SHARE = 0.5
+"""Of the time for a measurement, what its steps may take; the rest is for building the network and warming up."""
 LOADED_BATCHES = 5
 
 
@@ -128,6 +130,7 @@ class _Measuring:
             precision=model.precision,
             channels_last=model.channels_last,
             frozen_stages=stages,
+            row_seconds=ROW_SHARE * limit_seconds / len(stages),
             with_inference=inference,
         )
         outcome = measured(task, limit_seconds)

@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 TIMED_BATCHES = 2
 """Batches of validation images by which evaluation is timed; the first one warms up."""
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Finetuning:
         self.saver = Saver(
             pod,
             self.trainer,
-            f"{document.work_uri.rstrip('/')}/{CHECKPOINT}",
+            checkpoint_uri(document),
             state=lambda: {"regime": regime.model_dump(mode="json"), "run": self._state(), **state()},
             extra=self._best_tensors,
         )
@@ -240,6 +239,11 @@ class Finetuning:
         if self.best is not None:
             self.trainer.model.load_state_dict(self.best.weights)
         return weights_bytes(self.trainer.model)
+
+
+def checkpoint_uri(document: FinetuneInput) -> str:
+    """Where the request's one checkpoint is."""
+    return f"{document.work_uri.rstrip('/')}/checkpoint.safetensors"
 
 
 def model_named(document: FinetuneInput, name: str) -> ModelReference:

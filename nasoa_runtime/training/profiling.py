@@ -6,6 +6,7 @@ Everything here runs in the measuring process; :mod:`nasoa_runtime.training.isol
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -50,6 +51,8 @@ class Task:
     steps: int = 20
     give_up_seconds: float | None = None
     """A step time beyond which exactness no longer matters."""
+    row_seconds: float = math.inf
+    """Timing of one row ends after this long with the steps that there are, five at the least."""
     with_inference: bool = False
 
 
@@ -120,13 +123,15 @@ def median_step_seconds(trainer: Trainer, task: Task, steps: int) -> float:
             trainer.optimizer.zero_grad(set_to_none=True)
         return target.now() - started
 
+    started = target.now()
     for _ in range(WARM_UP_STEPS[target.device.type]):
         one_step()
     times: list[float] = []
     while len(times) < steps:
         times.append(one_step())
         hopeless = task.give_up_seconds is not None and min(times) > task.give_up_seconds
-        if hopeless and len(times) >= LEAST_STEPS:
+        late = target.now() - started > task.row_seconds
+        if (hopeless or late) and len(times) >= LEAST_STEPS:
             break
     return statistics.median(times)
 
