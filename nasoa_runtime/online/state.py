@@ -10,14 +10,14 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasoa_runtime.online.errors import UnreadableState
-from nasoa_runtime.online.features import REQUEST_FEATURES, Batch, Described, Encoder, Quantity, RunDescription
+from nasoa_runtime.online.features import REQUEST_FEATURES, Batch, Described, Encoder, Quantity
 from nasoa_runtime.online.predictor import AdaptiveMLP, learned, load_predictor, make_predictor
 
 FORMAT = "nasoa-predictor"
@@ -33,35 +33,6 @@ class Outcome:
 
     run: Described
     accuracy: float
-
-
-def outcomes_to_document(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """What a record of a request keeps of its outcomes (JSON types); :func:`outcomes_from_document` reads it."""
-    return [
-        {
-            "accuracy": outcome.accuracy,
-            "run": {item.name: getattr(outcome.run, item.name) for item in fields(RunDescription)},
-        }
-        for outcome in outcomes
-    ]
-
-
-def outcomes_from_document(document: Any) -> tuple[Outcome, ...]:
-    """Read :func:`outcomes_to_document`'s list.
-
-    Raises:
-        UnreadableState: it is no such list, or an accuracy is outside [0, 1].
-    """
-    try:
-        outcomes = tuple(Outcome(RunDescription(**entry["run"]), float(entry["accuracy"])) for entry in document)
-    except (TypeError, KeyError, ValueError) as error:
-        msg = f"it is no list of outcomes: {error!r}"
-        raise UnreadableState(msg) from error
-    for outcome in outcomes:
-        if not 0.0 <= outcome.accuracy <= 1.0:
-            msg = f"an outcome has accuracy {outcome.accuracy}, outside [0, 1]"
-            raise UnreadableState(msg)
-    return outcomes
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,6 @@ from nasoa_runtime.online.features import RunDescription
 from nasoa_runtime.online.state import (
     Outcome,
     PredictorState,
-    outcomes_from_document,
-    outcomes_to_document,
 )
 
 
@@ -143,22 +141,3 @@ def test_a_pickle_is_never_opened():
     np.savez(buffer, meta=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UnreadableState, match="no npz file of plain arrays"):
         PredictorState.from_bytes(buffer.getvalue())
-
-
-def test_outcomes_survive_json():
-    outcomes = (an_outcome(0.25), an_outcome(0.75, domain_similarity=0.5))
-    assert outcomes_from_document(json.loads(json.dumps(outcomes_to_document(outcomes)))) == outcomes
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        pytest.param(None, id="nothing"),
-        pytest.param([{"accuracy": 0.5}], id="no run"),
-        pytest.param([{"accuracy": 0.5, "run": {"model": "a"}}], id="half a run"),
-        pytest.param([{"accuracy": 1.7, "run": dataclasses.asdict(a_run())}], id="accuracy 1.7"),
-    ],
-)
-def test_a_document_of_no_outcomes_is_refused(document):
-    with pytest.raises(UnreadableState):
-        outcomes_from_document(document)
