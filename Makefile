@@ -34,8 +34,9 @@ format: setup  ## Put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-crds: setup  ## Generate crds/ from the pydantic models
+crds: setup  ## Generate crds/ and the chart's templates from the code
 	$(BIN)/python -m nasoa_operator.api.crd
+	$(BIN)/python -m nasoa_operator.install.chart
 
 bench: setup  ## Measure what benchmarks/README.md tells, beside its peers
 	$(BIN)/python benchmarks/run.py

@@ -13,9 +13,11 @@ from nasoa_operator.api.crd import KINDS, crd
 from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.install import manifests
+from nasoa_operator.settings import Settings
 
-IMAGE = "nasoa/runtime:test"
-OPERATOR_NAMESPACE = "nasoa-admission"
+# Roles and policies are the cluster's: what is installed here must be what everybody installs.
+IMAGE = Settings().pod_image
+OPERATOR_NAMESPACE = Settings().namespace
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:nasoa"
 DECIDED = "is decided at creation and can't be changed"
 
@@ -195,7 +197,7 @@ def test_a_request_that_cannot_be_served_is_refused(cluster, tenant, overrides, 
     [
         pytest.param(
             {"macroPhase": {"initialArchitectures": ["resnet50"]}},
-            'initialArchitectures[0]: Invalid value: "resnet50": must be BLOCK_FIRSTCHANNEL_MACRO such as 02031-a02_64_',
+            'initialArchitectures[0]: Invalid value: "resnet50": must be BLOCK_FIRSTCHANNEL_MACRO such as 02031-a02_64',
             id="an encoding that is none",
         ),
         pytest.param(
