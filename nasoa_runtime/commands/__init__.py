@@ -1,0 +1,1 @@
+"""The commands of ``nasoa``, a module for each group."""

@@ -1,0 +1,76 @@
+"""From a zoo and a probe to what the generator works on. Pure; planning in advance and planning for real share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nasoa_runtime.online.candidates import ModelChoice, Overheads, Statistics
+from nasoa_runtime.records import Device, ProbeResult, StepTime
+from nasoa_runtime.zoo import Model
+
+UPLOAD_BYTES_PER_SECOND = 20e6
+UPLOAD_BASE_SECONDS = 1.0
+
+
+def rows_for(model: Model, device: Device, batch_size: int) -> dict[int, StepTime]:
+    """The table's rows that hold for a device, by frozen stages; without a product the device's any product."""
+    return {
+        row.frozen_stages: row
+        for row in model.step_times
+        if row.device == device.type
+        and row.count == device.count
+        and (device.product is None or row.product == device.product)
+        and row.batch_size == batch_size
+        and row.image_size == model.preprocessing.image_size
+        and row.channels_last == model.channels_last
+        and row.precision == model.precision
+    }
+
+
+def model_choices(models: Sequence[Model], probe: ProbeResult, batch_size: int) -> list[ModelChoice]:
+    """What the generator chooses from: models with the rows that hold on the probed device."""
+    choices = []
+    for model in models:
+        rows = rows_for(model, probe.device, batch_size)
+        # Rows that the probe measured are true of this node as they are; the correction is meant for the table's.
+        measured = {row.frozen_stages: row for row in probe.rows.get(model.name, ())}
+        step_seconds = {k: row.step_seconds for k, row in rows.items()}
+        step_seconds |= {k: row.step_seconds / probe.step_correction for k, row in measured.items()}
+        inference = [row.inference_seconds for row in (*measured.values(), *rows.values()) if row.inference_seconds]
+        per_batch = max(inference, default=max(step_seconds.values(), default=0.0))
+        choices.append(
+            ModelChoice(
+                name=model.name,
+                step_seconds=step_seconds,
+                inference_seconds_per_image=per_batch / batch_size,
+                source_accuracy=model.source_accuracy,
+                parameters=model.parameters,
+                macs=model.macs,
+                domain_similarity=probe.statistics.domain_similarity.get(model.source),
+            )
+        )
+    return choices
+
+
+def overheads(models: Sequence[Model], probe: ProbeResult) -> Overheads:
+    """What a run costs beside its steps, from the probe and the largest model's size."""
+    largest = max((model.weights_bytes for model in models), default=0)
+    return Overheads(
+        startup_seconds=probe.startup_seconds,
+        upload_seconds=UPLOAD_BASE_SECONDS + largest / UPLOAD_BYTES_PER_SECOND,
+        loading_seconds_per_image=probe.loading_seconds_per_image,
+        step_correction=probe.step_correction,
+    )
+
+
+def statistics_of(probe: ProbeResult) -> Statistics:
+    """The probed dataset as the generator sees it."""
+    known = probe.statistics
+    return Statistics(
+        classes=known.classes,
+        images=known.images,
+        validation_images=known.validation_images,
+        images_per_class_mean=known.images_per_class_mean,
+        images_per_class_std=known.images_per_class_std,
+        test_images=known.test_images,
+    )
