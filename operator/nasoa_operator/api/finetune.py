@@ -8,12 +8,12 @@ from pydantic import ConfigDict, Field, computed_field
 
 from nasoa_operator.api.base import SpecPart, StatusPart, rule, rules
 from nasoa_operator.api.conditions import Conditions, Message
-from nasoa_operator.api.search import Fraction, percent
 from nasoa_operator.api.types import (
     BatchSize,
     DatasetSpec,
     DeviceSpec,
     Duration,
+    Fraction,
     LearningRate,
     Name,
     OutputUri,
@@ -21,6 +21,7 @@ from nasoa_operator.api.types import (
     Seed,
     StorageSpec,
     Timestamp,
+    percent,
 )
 
 FrozenStages = Annotated[int, Field(ge=0, le=5)]

@@ -16,6 +16,7 @@ from nasoa_operator.api.types import (
     Duration,
     Encoding,
     Epochs,
+    Fraction,
     ImageSize,
     LearningRate,
     MacroEncoding,
@@ -26,6 +27,7 @@ from nasoa_operator.api.types import (
     Seed,
     StorageSpec,
     Timestamp,
+    percent,
 )
 from nasoa_runtime.architecture.space import BlockSpace, MacroSpace
 
@@ -33,7 +35,6 @@ EvenChannels = Annotated[
     int, Field(ge=2, le=1024, json_schema_extra=rules(rule("self % 2 == 0", "must be even: the stem has half of it")))
 ]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class PhaseSpec(SpecPart):
@@ -257,11 +258,6 @@ class NASSearchSpec(SpecPart):
 SearchPhase = Literal[
     "Pending", "BlockSearch", "MacroSearch", "Pretraining", "Publishing", "Succeeded", "Failed", "Suspended"
 ]
-
-
-def percent(fraction: float | None) -> str | None:
-    """``91.3%`` for people; ``None`` stays ``None``."""
-    return None if fraction is None else f"{100 * fraction:.1f}%"
 
 
 class FrontMember(StatusPart):

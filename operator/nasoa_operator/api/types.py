@@ -78,6 +78,14 @@ def timestamp(moment: datetime) -> str:
 
 Timestamp = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def percent(fraction: float | None) -> str | None:
+    """``91.3%`` for people; ``None`` stays ``None``."""
+    return None if fraction is None else f"{100 * fraction:.1f}%"
+
+
 # --- Names, addresses, encodings ---------------------------------------------------------------------------------
 
 NAME_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
