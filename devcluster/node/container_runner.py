@@ -64,7 +64,7 @@ class ContainerRunner:
             if ended is not None:
                 if self._state.stopping.is_set() or not should_restart(policy, ended.exit_code):
                     return ended.exit_code == 0
-                await self._back_off(container, ended, restart_delay_seconds(quick_failures))
+                await self._back_off(container, ended, restart_delay_seconds(quick_failures - 1))
                 if self._state.stopping.is_set():
                     self._state.set_container(name, state=ended, last=record.last)
                     return False

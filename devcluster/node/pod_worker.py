@@ -81,6 +81,8 @@ class PodWorker:
             await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 grace_seconds, failure = ending.result()
+                # Known before the programs end, so that the first failed status already says why.
+                self.state.set_record(replace(self.state.record, failure=failure))
                 await self._stop(running, grace_seconds)
             await running
         except Exception as error:  # noqa: BLE001

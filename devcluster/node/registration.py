@@ -101,7 +101,8 @@ class Registration:
         self._port = port
         self._since = rfc3339()
         self._version = ""
-        self._uid = ""
+        self._uid: str = ""
+        self._registered = asyncio.Event()
 
     async def run(self) -> None:
         """Registers, then reports for ever."""
@@ -132,9 +133,12 @@ class Registration:
                 raise
             node = await self._api.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **named})
         self._uid = node["metadata"]["uid"]
+        self._registered.set()
         await self._api.request("PATCH", f"{path}/status", {"status": status}, content_type=STRATEGIC_PATCH)
 
     async def _renew(self) -> None:
+        # The Lease is owned by the Node, so that it goes with it.
+        await self._registered.wait()
         base = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         spec = {
             "holderIdentity": self._name,
@@ -144,7 +148,7 @@ class Registration:
         try:
             await self._api.request("PATCH", f"{base}/{self._name}", {"spec": spec}, content_type=MERGE_PATCH)
         except ApiError as error:
-            if error.status != 404 or not self._uid:
+            if error.status != 404:
                 raise
             owner = {"apiVersion": "v1", "kind": "Node", "name": self._name, "uid": self._uid}
             metadata = {"name": self._name, "ownerReferences": [owner]}

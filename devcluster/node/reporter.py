@@ -8,7 +8,7 @@ from .api import Api
 from .clock import rfc3339
 from .errors import ApiError
 from .pod_state import PodState
-from .status import pod_status
+from .status import PodRecord, pod_status
 
 JSON = dict[str, Any]
 
@@ -24,7 +24,7 @@ class StatusReporter:
         self._api = api
         self._state = state
         self._lock = asyncio.Lock()
-        self._written: JSON | None = None
+        self._written: PodRecord | None = None
         self._conditions: list[JSON] | None = None
         self.refused = asyncio.Event()
 
@@ -40,11 +40,12 @@ class StatusReporter:
         delay = _FIRST_RETRY_SECONDS
         async with self._lock:
             while not self.refused.is_set():
-                status = self._status()
-                if status == self._written:
+                # The record may change while it is being written: then it is written again.
+                record = self._state.record
+                if record == self._written:
                     return
                 try:
-                    answer = await self._api.patch_pod_status(self._state.pod, status)
+                    answer = await self._api.patch_pod_status(self._state.pod, self._status(record))
                 except ApiError as error:
                     if error.status == 404 or (error.status == 409 and await self._replaced()):
                         self.refused.set()
@@ -52,13 +53,13 @@ class StatusReporter:
                     if error.status in {400, 422}:
                         # Trying again would not help, and another change may be acceptable.
                         _log.error("status of %s refused: %s", self._state.pod["metadata"]["name"], error.message)
-                        self._written = status
+                        self._written = record
                         return
                     await asyncio.sleep(delay)
                     delay = min(2 * delay, _LAST_RETRY_SECONDS)
                     continue
                 self._conditions = answer["status"].get("conditions") or []
-                self._written = self._status()
+                self._written = record
 
     async def _replaced(self) -> bool:
         """Whether the pod's name belongs to another pod now. Otherwise a conflict is with another writer's update."""
@@ -69,10 +70,10 @@ class StatusReporter:
             return False
         return found is None or found["metadata"]["uid"] != meta["uid"]
 
-    def _status(self) -> JSON:
+    def _status(self, record: PodRecord) -> JSON:
         pod = self._state.pod
         known = self._conditions
         if known is None:
             known = (pod.get("status") or {}).get("conditions") or []
         policy = pod["spec"].get("restartPolicy", "Always")
-        return pod_status(self._state.record, policy, known, pod["metadata"].get("generation"), rfc3339())
+        return pod_status(record, policy, known, pod["metadata"].get("generation"), rfc3339())

@@ -235,7 +235,7 @@ def pod_status(
         status["initContainerStatuses"] = [_container_status(one, init=True) for one in record.init]
     if record.pod_ip:
         status |= {"podIP": record.pod_ip, "podIPs": [{"ip": record.pod_ip}]}
-    if record.failure:
+    if record.failure and now_phase == "Failed":
         status |= {"reason": record.failure[0], "message": record.failure[1]}
     return status
 

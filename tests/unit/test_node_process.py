@@ -108,7 +108,8 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
         Mount(str(message), "/dev/termination-log"),
     ]
     script = (
-        "cat /run/nasoa-test/key /usr/share/nasoa-test/settings/key; echo kept > /nasoa-test/data/file; echo said > /dev/termination-log;"
+        "cat /run/nasoa-test/key /usr/share/nasoa-test/settings/key;"
+        "echo kept > /nasoa-test/data/file; echo said > /dev/termination-log;"
         "touch /usr/share/nasoa-test/settings/no || echo read-only; touch /dev/shm/nasoa-test; pwd"
     )
     running = run(tmp_path, "sh", "-c", script, root=str(tmp_path / "root"), mounts=mounts, directory="/srv-x/app")
