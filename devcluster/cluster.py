@@ -16,7 +16,7 @@ from .kubeconfig import with_token, write
 from .layout import Layout
 from .nodes import PREFIX
 from .ports import ports_of
-from .processes import alive, end, own_identity
+from .processes import Identity, alive, end, own_identity
 from .state import State
 from .supervisor import Request
 
@@ -133,6 +133,20 @@ class Cluster:
         """Address of the API server."""
         return api_server(self._layout, self._ports).endpoint
 
+    @property
+    def supervisor(self) -> Identity:
+        """The process above all its others."""
+        return self._state.supervisor
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """What starts kubectl as administrator, for those who run it themselves."""
+        return [str(self._kubectl), f"--kubeconfig={self.kubeconfig}"]
+
+    def node_directory(self, name: str = "local-0") -> Path:
+        """Where a node keeps its pods' files."""
+        return self._layout.node(name)
+
     def kubectl(
         self,
         *arguments: str,
@@ -145,7 +159,7 @@ class Cluster:
             KubectlError: it failed and ``check`` is set.
         """
         made = subprocess.run(
-            [str(self._kubectl), f"--kubeconfig={self.kubeconfig}", *arguments],
+            [*self.kubectl_command, *arguments],
             input=input,
             capture_output=True,
             text=True,
