@@ -25,6 +25,8 @@ from nasoa_runtime.zoo import Model, weights_uri
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training programs put the weights in their checkpoints."""
 COUNTER = "num_batches_tracked"
+CLASSIFIERS = {"classifier", "fc", "head", "head.fc"}
+"""Names of the last layer in timm's and torchvision's networks."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,13 @@ def matched(found: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> 
     """
     if set(found) | {key for key in wanted if key.endswith(COUNTER)} == set(wanted):
         pairs = {name: found.get(name, wanted[name]) for name in wanted}
+    elif path.suffix == ".safetensors":
+        # Its tensors are sorted by type and name: by order, equal shapes would change places unseen.
+        differing = min(set(found) ^ set(wanted))
+        msg = (
+            f"{path}: the names of its tensors differ from the architecture's, first {differing!r}: give the .pth file"
+        )
+        raise RefusedError(msg)
     else:
         # Counters of batches are left out: not every library has them, and fine-tuning does not read them.
         ours = [name for name in wanted if not name.endswith(COUNTER)]
@@ -155,12 +164,19 @@ def class_names(classes: str | None) -> tuple[str, ...]:
 
 
 def outputs_of(tensors: dict[str, Tensor]) -> int:
-    """Outputs of the last tensor of the file that is a vector: a classifier's bias."""
-    vectors = [tensor for name, tensor in tensors.items() if tensor.dim() == 1 and name.endswith("bias")]
-    if not vectors:
+    """Outputs of the classifier: the one matrix among the tensors, or the one that is called so.
+
+    Raises:
+        RefusedError: there is none or more than one.
+    """
+    matrices = {name: tensor for name, tensor in tensors.items() if tensor.dim() == 2}
+    if len(matrices) > 1:
+        named = {name.rpartition(".")[0] for name in matrices} & CLASSIFIERS
+        matrices = {name: tensor for name, tensor in matrices.items() if name.rpartition(".")[0] in named}
+    if len(matrices) != 1:
         msg = "the weights don't tell the number of classes: give --classes"
         raise RefusedError(msg)
-    return int(vectors[-1].shape[0])
+    return int(next(iter(matrices.values())).shape[0])
 
 
 def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:

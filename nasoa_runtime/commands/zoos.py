@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from nasoa_runtime.commands.common import JsonFlag, RefusedError, answer, facts, system_store, table
 from nasoa_runtime.records import Extractor, Precision
-from nasoa_runtime.zoo import IMPORT, list_zoos, publish, read_manifest
+from nasoa_runtime.zoo import IMPORT, NAME, list_zoos, publish, read_manifest
 
 zoo = typer.Typer(no_args_is_help=True, help="The zoos of pretrained models.")
 
@@ -102,6 +103,10 @@ def import_model(
         lacking = "--zoo" if target is None else "--source-accuracy"
         msg = f"{lacking} is missing: a zoo's model needs --zoo and --source-accuracy (an extractor needs neither)"
         raise RefusedError(msg)
+    for option, text in (("--name", name), ("--zoo", target), ("--source", source)):
+        if text is not None and not re.fullmatch(NAME, text):
+            msg = f"{option} {text!r}: write up to 63 letters, digits, '-', '_' and '.', the first and last no sign"
+            raise RefusedError(msg)
     # This pulls in torch, which takes seconds: only an import needs it.
     from nasoa_runtime.commands.importing import as_extractor, as_model, prepare  # noqa: PLC0415
 

@@ -1,0 +1,409 @@
+"""The command line: answers as JSON and for people, and what it refuses. S3 is moto's server."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from nasoa_runtime import cli
+from nasoa_runtime.commands.request_file import duration_seconds
+from nasoa_runtime.online.shared import learn_once
+from nasoa_runtime.records import ProbeResult
+from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.zoo import Model, publish
+
+RECORDS = Path(__file__).parents[1] / "golden" / "finetune_records.csv.gz"
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(endpoint: str, monkeypatch) -> ObjectStore:
+    monkeypatch.setenv("NASOA_S3_ENDPOINT", endpoint)
+    monkeypatch.setenv("NASOA_SYSTEM_BUCKET", "sys-bucket")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv("COLUMNS", "200")
+    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
+    store.create_bucket("sys-bucket")
+    for listed in store.list("s3://sys-bucket/"):
+        store.delete(f"s3://sys-bucket/{listed.key}")
+    return store
+
+
+@pytest.fixture
+def nasoa(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nasoa", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def a_row(frozen_stages: int, step_seconds: float) -> dict:
+    return {
+        "device": "cpu",
+        "product": "a processor",
+        "count": 1,
+        "batch_size": 32,
+        "image_size": 32,
+        "frozen_stages": frozen_stages,
+        "channels_last": False,
+        "precision": "fp32",
+        "step_seconds": step_seconds,
+    }
+
+
+def a_model(name: str, step_seconds: float) -> Model:
+    return Model.model_validate(
+        {
+            "name": name,
+            "architecture": "0-_16_1-1-1-1",
+            "weights_uri": "s3://sys-bucket/weights",
+            "weights_digest": "0" * 64,
+            "weights_bytes": 1000,
+            "class_count": 10,
+            "source": "fashion",
+            "preprocessing": {"image_size": 32},
+            "source_accuracy": 0.9,
+            "parameters": 12345,
+            "macs": 67890,
+            "step_times": [a_row(0, step_seconds), a_row(5, step_seconds / 3)],
+        }
+    )
+
+
+PROBE = {
+    "program": "probe",
+    "device": {"type": "cpu", "count": 1, "product": "a processor"},
+    "statistics": {
+        "digest": "a" * 64,
+        "classes": 10,
+        "images": 1000,
+        "validation_images": 200,
+        "test_images": 300,
+        "images_per_class_mean": 100.0,
+        "images_per_class_std": 3.0,
+    },
+    "startup_seconds": 10.0,
+    "loading_seconds_per_image": 0.0001,
+    "step_correction": 1.0,
+    "seconds": 5.0,
+}
+
+REQUEST = """
+apiVersion: nasoa.io/v1alpha1
+kind: FineTuneRequest
+metadata: {name: digits, uid: 0f0f}
+spec:
+  dataset: {uri: s3://tenant/digits}
+  outputURI: s3://tenant/models
+  zoo: fashion
+  timeLimit: 60s
+"""
+
+
+@pytest.fixture
+def request_yaml(tmp_path: Path) -> Path:
+    path = tmp_path / "request.yaml"
+    path.write_text(REQUEST)
+    return path
+
+
+@pytest.fixture
+def probe_json(tmp_path: Path) -> Path:
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps(PROBE))
+    return path
+
+
+@pytest.fixture
+def zoo(store: ObjectStore) -> None:
+    publish(store, "sys-bucket", "fashion", "uid-1", [a_model("small", 0.02), a_model("large", 0.2)])
+
+
+# --- Architectures and spaces
+
+
+def test_a_published_architecture_is_described(nasoa) -> None:
+    code, out, _ = nasoa("arch", "describe", "2-_32_2-11-112-1121112", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert (document["encoding"], document["depth"]) == ("2-_32_2-11-112-1121112", 13)
+    assert (document["parameters"], document["macs"]) == (2_615_320, 229_113_856)
+    assert set(document) == {"encoding", "parameters", "macs", "activations", "depth", "stages"}
+
+
+def test_a_description_for_people_groups_thousands(nasoa) -> None:
+    code, out, _ = nasoa("arch", "describe", "1-_4_1-1-1-1", "--classes", "10", "--image-size", "32")
+    assert code == 0
+    assert "396" in out
+    assert nasoa("arch", "describe", "02031-a02_64_111-2111-211-11")[1].count("12,537,416") == 1
+
+
+def test_the_low_resolution_stem_keeps_the_parameters(nasoa) -> None:
+    said = [
+        json.loads(nasoa("arch", "describe", "1-_4_1-1-1-1", "--stem", stem, "--json")[1])
+        for stem in ("standard", "low-resolution")
+    ]
+    assert said[0]["parameters"] == said[1]["parameters"]
+    assert said[1]["macs"] > said[0]["macs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("arch", "describe", "02031-c03_64_1-1-1-1"), "can't be concatenated to", id="concatenation"),
+        pytest.param(("arch", "describe", "0-_64_1-1-1"), "exactly three", id="three stages"),
+        pytest.param(("arch", "describe", "0-_64_1-1-1-1", "--classes", "0"), "--classes", id="no classes"),
+        pytest.param(("arch", "describe"), "Missing argument", id="no encoding"),
+        pytest.param(("predictor", "replay", "nowhere.csv"), "does not exist", id="no records"),
+        pytest.param(
+            ("predictor", "replay", str(RECORDS), "--algorithm", "magic"), "write adaptive-mlp", id="no algorithm"
+        ),
+        pytest.param(
+            ("policy", "replay", str(RECORDS), "--warm-start", str(RECORDS), "--strategy", "Luck"),
+            "write OneShot",
+            id="no strategy",
+        ),
+    ],
+)
+def test_refused_input_ends_with_2_and_a_reason_on_standard_error(nasoa, arguments, words) -> None:
+    code, out, err = nasoa(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_the_published_space_has_its_published_size(nasoa) -> None:
+    document = json.loads(nasoa("space", "size", "--json")[1])
+    assert document["block"] == 5_427_040
+    assert set(document) == {"block", "block_canonical", "macro"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("operations: [1]\nmaxLayers: 1\nmaxConnections: 0\n", id="bounds"),
+        pytest.param(
+            "kind: NASSearch\nspec:\n  space: {operations: [1], maxLayers: 1, maxConnections: 0}\n", id="a search"
+        ),
+    ],
+)
+def test_a_space_is_read_from_yaml(nasoa, tmp_path, text) -> None:
+    (tmp_path / "space.yaml").write_text(text)
+    document = json.loads(nasoa("space", "size", "--space", str(tmp_path / "space.yaml"), "--json")[1])
+    assert (document["block"], document["block_canonical"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("maxLayer: 1", "unknown bound 'maxLayer'; there are blocks, firstChannels", id="a typo"),
+        pytest.param("maxLayers: 9", "write 1 to 3", id="too many layers"),
+        pytest.param("[1, 2]", "write bounds by name", id="a list"),
+        pytest.param("{", "not a YAML file", id="no YAML"),
+    ],
+)
+def test_a_wrong_space_is_refused(nasoa, tmp_path, text, words) -> None:
+    (tmp_path / "space.yaml").write_text(text)
+    code, _, err = nasoa("space", "size", "--space", str(tmp_path / "space.yaml"))
+    assert code == 2
+    assert words in err
+
+
+# --- Zoos
+
+
+def test_zoos_are_listed(nasoa, store, zoo) -> None:
+    assert json.loads(nasoa("zoo", "list", "--json")[1]) == [
+        {"name": "fashion", "owner": "uid-1", "version": 1, "models": 2, "extractor": None}
+    ]
+    assert "fashion" in nasoa("zoo", "list")[1]
+
+
+def test_without_a_zoo_that_is_said(nasoa, store) -> None:
+    assert nasoa("zoo", "list")[1] == "No zoos in bucket sys-bucket.\n"
+    code, out, err = nasoa("zoo", "show", "fashion")
+    assert (code, out) == (2, "")
+    assert "there is no zoo 'fashion' in bucket 'sys-bucket'" in err
+
+
+def test_a_zoo_is_shown(nasoa, zoo) -> None:
+    document = json.loads(nasoa("zoo", "show", "fashion", "--json")[1])
+    assert [model["name"] for model in document["models"]] == ["small", "large"]
+    shown = nasoa("zoo", "show", "fashion")[1]
+    assert "12,345" in shown
+    assert "20" in shown
+
+
+def test_an_s3_that_does_not_answer_ends_with_1(nasoa, store, monkeypatch) -> None:
+    monkeypatch.setattr("nasoa_runtime.store.ATTEMPTS", 1)
+    monkeypatch.setenv("NASOA_S3_ENDPOINT", "http://127.0.0.1:1")
+    code, out, err = nasoa("zoo", "list")
+    assert (code, out) == (1, "")
+    assert "S3 does not answer" in err
+
+
+def test_an_import_into_a_zoo_needs_zoo_and_accuracy(nasoa, store, tmp_path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"")
+    base = ("zoo", "import", "--name", "x", "--architecture", "timm:resnet18", "--weights", str(tmp_path / "w.pth"))
+    assert "--zoo is missing" in nasoa(*base)[2]
+    assert "--source-accuracy is missing" in nasoa(*base, "--zoo", "z")[2]
+    assert "--zoo '../z': write up to 63" in nasoa(*base, "--zoo", "../z", "--source-accuracy", "0.5")[2]
+
+
+# --- Predictors
+
+
+def an_outcome(accuracy: float) -> dict:
+    return {
+        "model": "small",
+        "classes": 10,
+        "images_per_class_mean": 100.0,
+        "images_per_class_std": 3.0,
+        "iterations": 500,
+        "learning_rate": 0.01,
+        "frozen_stages": 0,
+        "accuracy": accuracy,
+    }
+
+
+def test_a_predictor_is_shown_and_rebuilt(nasoa, store, zoo) -> None:
+    shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
+    assert (shown["version"], shown["models"], shown["recorded"]) == (0, [], 0)
+    assert nasoa("predictor", "rebuild", "fashion")[0] == 2
+    for number in range(3):
+        learn_once(store, "sys-bucket", "fashion", f"uid-{number}", {"outcomes": [an_outcome(0.5 + number / 10)]})
+    shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
+    assert (shown["version"], shown["models"], shown["recorded"]) == (3, ["small"], 3)
+    rebuilt = json.loads(nasoa("predictor", "rebuild", "fashion", "--algorithm", "fixed-mlp-3", "--json")[1])
+    assert (rebuilt["version"], rebuilt["algorithm"]) == (3, "fixed-mlp-3")
+    assert json.loads(nasoa("predictor", "show", "fashion", "--json")[1])["algorithm"] == "fixed-mlp-3"
+
+
+def test_records_are_replayed(nasoa) -> None:
+    document = json.loads(nasoa("predictor", "replay", str(RECORDS), "--json")[1])
+    assert document["records"] == 984
+    assert set(document["segments"]) == {"20-40", "80-100"}
+    assert 0 < document["mse"] < document["mae"] < 1
+    policy = json.loads(nasoa("policy", "replay", str(RECORDS), "--warm-start", str(RECORDS), "--json")[1])
+    assert len(policy["by_limit"]) == 4
+    assert policy["limit_exceeded"] == 0
+
+
+# --- Plans
+
+
+def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, probe_json) -> None:
+    code, out, _ = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json), "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["chosen"]["model"] in {"small", "large"}
+    assert document["chosen"]["seconds"] <= document["time_limit_seconds"] == 60
+    assert 1 <= len(document["runners_up"]) <= 5
+    assert (document["zoo_version"], document["predictor_version"]) == (1, 0)
+    assert "predicted accuracy" in nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))[1]
+
+
+def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml) -> None:
+    record = {"formatVersion": 1, "result": ProbeResult.model_validate_json(json.dumps(PROBE)).model_dump(mode="json")}
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", json.dumps(record).encode())
+    document = json.loads(nasoa("plan", "-f", str(request_yaml), "--json")[1])
+    assert document["statistics_from"] == "its probe"
+
+
+def test_planning_changes_nothing(nasoa, store, zoo, request_yaml, probe_json) -> None:
+    before = {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")}
+    nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    assert {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")} == before
+
+
+def test_a_local_dataset_will_do(nasoa, zoo, request_yaml, tmp_path) -> None:
+    from PIL import Image
+
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (number * 20, 100 if label == "cat" else 0, 0)).save(
+                tmp_path / "data" / label / f"{number}.png"
+            )
+    code, out, err = nasoa("plan", "-f", str(request_yaml), "--dataset", str(tmp_path / "data"), "--json")
+    assert code == 0, err
+    assert json.loads(out)["statistics_from"] == str(tmp_path / "data")
+
+
+def test_what_is_not_known_is_asked_for(nasoa, zoo, request_yaml) -> None:
+    code, out, err = nasoa("plan", "-f", str(request_yaml))
+    assert (code, out) == (2, "")
+    assert "give --statistics FILE" in err
+    assert "--dataset FOLDER" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(("60s", "1s"), "the least time limit is", id="too short"),
+        pytest.param(("60s", "soon"), "spec.timeLimit: must be a duration above zero", id="no duration"),
+        pytest.param(("60s", "0s"), "spec.timeLimit: must be a duration above zero", id="nothing"),
+        pytest.param(("zoo: fashion", "zoo: birds"), "spec.zoo: there is no zoo 'birds'", id="no such zoo"),
+        pytest.param(("zoo: fashion", "pins: {model: huge}\n  zoo: fashion"), "no model 'huge'", id="no such model"),
+        pytest.param(("zoo: fashion", "zoo: 3"), "zoo: must be text, not 3", id="a wrong type"),
+        pytest.param(("kind: FineTuneRequest", "kind: Pod"), "there is no FineTuneRequest", id="another kind"),
+    ],
+)
+def test_a_request_that_can_not_be_planned_says_why(nasoa, zoo, request_yaml, probe_json, change, words) -> None:
+    request_yaml.write_text(REQUEST.replace(*change))
+    code, out, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_of_several_requests_one_is_named(nasoa, zoo, request_yaml, probe_json) -> None:
+    request_yaml.write_text(REQUEST + "---" + REQUEST.replace("digits, uid", "mnist, uid"))
+    base = ("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    assert "--name: digits, mnist" in nasoa(*base)[2]
+    assert json.loads(nasoa(*base, "--name", "mnist", "--json")[1])["request"] == "mnist"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param("{", "not JSON", id="no JSON"),
+        pytest.param("{}", "no probe's result", id="empty"),
+        pytest.param(json.dumps(PROBE | {"startup_seconds": -1}), "startup_seconds", id="a negative time"),
+    ],
+)
+def test_statistics_are_checked(nasoa, zoo, request_yaml, probe_json, body, words) -> None:
+    probe_json.write_text(body)
+    code, _, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90.0), ("1h30m", 5400.0), ("80ms", 0.08), ("1.5m", 90.0), ("2m30s", 150.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration_seconds(text) == pytest.approx(seconds)
+
+
+def test_torch_is_not_imported_where_no_network_is_built() -> None:
+    code = "import sys, nasoa_runtime.cli; print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
