@@ -92,13 +92,12 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     except RuntimeError as error:
         msg = f"checkpoint of another network: {str(error)[:200]}"
         raise ValueError(msg) from error
-    layout = trainer.optimizer.state_dict()
-    momenta = {
-        int(name.removeprefix("momentum/")): {"momentum_buffer": tensor}
-        for name, tensor in checkpoint.tensors.items()
-        if name.startswith("momentum/")
-    }
-    trainer.optimizer.load_state_dict({"state": momenta, "param_groups": layout["param_groups"]})
+    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in enumerate(parameters):
+        saved = checkpoint.tensors.get(f"momentum/{number}")
+        if saved is not None:
+            # In the parameter's own memory layout: the fused update walks both in the order in which they lie.
+            trainer.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
     progress = checkpoint.state["trainer"]
     trainer.step, trainer.progress = int(progress["step"]), float(progress["progress"])
     trainer.planned_steps = int(progress["planned_steps"])

@@ -57,7 +57,7 @@ class Prototypes:
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
                 found = cls(arrays["prototypes"].astype(np.float32), arrays["weights"].astype(np.float64))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError) as error:
             msg = f"not prototypes: {error}"
             raise ValueError(msg) from error
         if found.prototypes.ndim != 2 or found.weights.shape != found.prototypes.shape[:1]:

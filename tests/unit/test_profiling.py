@@ -1,0 +1,152 @@
+"""Step times, the processes that measure them, and domain similarity."""
+
+import math
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nasoa_runtime.failures import OutOfMemoryError
+from nasoa_runtime.records import Device, StepTime
+from nasoa_runtime.training.isolation import measured
+from nasoa_runtime.training.profiling import Task, drift_factor, measure
+from nasoa_runtime.training.similarity import Prototypes, similarity
+
+TASK = Task("0-_8_1-1-1-1", classes=3, batch_size=4, image_size=16, device=Device(), low_resolution_stem=True, steps=5)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def a_row(task: Task, step_seconds: float = 0.5, frozen_stages: int = 0) -> StepTime:
+    fields = {"device": "cpu", "product": "p", "count": 1, "batch_size": task.batch_size, "image_size": task.image_size}
+    fields |= {"frozen_stages": frozen_stages, "channels_last": False, "precision": "fp32"}
+    return StepTime.model_validate(fields | {"step_seconds": step_seconds})
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_says_what_was_measured_where() -> None:
+    (row,) = measure(TASK)
+    assert (row.device, row.count, row.batch_size, row.image_size, row.frozen_stages) == ("cpu", 1, 4, 16, 0)
+    assert (row.precision, row.channels_last, row.inference_seconds) == ("fp32", False, None)
+    assert 0 < row.step_seconds < 1
+    assert row.product
+
+
+def test_a_table_has_a_row_for_each_number_of_frozen_stages() -> None:
+    rows = list(measure(replace(TASK, frozen_stages=(0, 3, 5), choose_layout=True, with_inference=True)))
+    assert [row.frozen_stages for row in rows] == [0, 3, 5]
+    assert all(row.inference_seconds and row.inference_seconds < row.step_seconds for row in rows[:2])
+    assert rows[2].step_seconds < rows[0].step_seconds
+    assert len({(row.channels_last, row.precision) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "factor"),
+    [
+        pytest.param(None, 0.1, 1.0, id="the first list"),
+        pytest.param(0.1, None, 1.0, id="no anchor"),
+        pytest.param(0.100, 0.102, 1.0, id="within 3 %"),
+        pytest.param(0.1, 0.2, 0.5, id="a node half as fast"),
+        pytest.param(0.1, 0.08, 1.25, id="a faster one"),
+    ],
+)
+def test_drift_over_three_percent_scales_the_figures(known, seen, factor) -> None:
+    assert drift_factor(known, seen) == pytest.approx(factor)
+
+
+# --- Processes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_is_measured_in_a_process_of_its_own() -> None:
+    outcome = measured(TASK, 60.0)
+    assert outcome.failure is None
+    assert len(outcome.rows) == 1
+
+
+def test_an_invalid_candidate_is_an_error_of_its_own() -> None:
+    outcome = measured(replace(TASK, architecture="9-_8_1-1-1-1"), 60.0)
+    assert (outcome.rows, outcome.failure) == ((), "Error")
+    assert "architecture" in outcome.message
+
+
+def forever(task: Task):
+    yield a_row(task)
+    signal.pause()
+
+
+def killed(task: Task):
+    yield a_row(task)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crashed(_task: Task):
+    os._exit(3)
+    yield
+
+
+def too_large(_task: Task):
+    raise OutOfMemoryError("A training step ran out of memory")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("function", "failure", "rows"),
+    [
+        pytest.param(forever, "TimedOut", 1, id="hangs"),
+        pytest.param(killed, "OutOfMemory", 1, id="is killed by the kernel"),
+        pytest.param(crashed, "Error", 0, id="crashes"),
+        pytest.param(too_large, "OutOfMemory", 0, id="does not fit"),
+    ],
+)
+def test_a_candidate_that_fails_ends_alone_and_keeps_its_rows(function, failure, rows) -> None:
+    limit = 0.3 if function is forever else 30.0
+    seen: list[StepTime] = []
+    outcome = measured(TASK, limit, function=function, on_row=seen.append)
+    assert (outcome.failure, len(outcome.rows), len(seen)) == (failure, rows, rows)
+
+
+# --- Similarity ------------------------------------------------------------------------------------------------------
+
+
+def prototypes(points: list[list[float]], weights: list[float]) -> Prototypes:
+    return Prototypes(np.asarray(points, dtype=np.float32), np.asarray(weights))
+
+
+def test_a_domain_is_wholly_similar_to_itself() -> None:
+    domain = prototypes([[0, 0], [3, 4]], [0.5, 0.5])
+    assert similarity(domain, domain) == pytest.approx(1.0)
+
+
+def test_similarity_falls_with_the_earth_movers_distance() -> None:
+    # All of the mass moves by 5, then half of it.
+    origin = prototypes([[0, 0]], [1.0])
+    assert similarity(origin, prototypes([[3, 4]], [1.0])) == pytest.approx(math.exp(-0.05))
+    assert similarity(origin, prototypes([[3, 4], [0, 0]], [0.5, 0.5])) == pytest.approx(math.exp(-0.025))
+
+
+def test_prototypes_of_another_extractor_are_refused() -> None:
+    with pytest.raises(ValueError, match="another extractor"):
+        similarity(prototypes([[0, 0]], [1.0]), prototypes([[0, 0, 0]], [1.0]))
+
+
+def test_prototypes_come_back_as_they_were_and_equal_ones_have_equal_bytes() -> None:
+    domain = prototypes([[0, 1], [3, 4]], [0.25, 0.75])
+    body = domain.to_bytes()
+    again = Prototypes.from_bytes(body)
+    assert np.array_equal(again.prototypes, domain.prototypes)
+    assert np.array_equal(again.weights, domain.weights)
+    assert again.to_bytes() == body
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80\x04.", prototypes([[1, 2]], [0.5, 0.5]).to_bytes()])
+def test_other_content_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="not prototypes"):
+        Prototypes.from_bytes(body)

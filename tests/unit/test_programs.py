@@ -1,0 +1,362 @@
+"""The five programs from input to result, against moto's server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from image_folders import make_images, upload
+from moto.server import ThreadedMotoServer
+
+from nasoa_runtime import __main__ as main_module
+from nasoa_runtime.records import RESULTS, TerminationMessage, digest
+from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.training.checkpoint import weights_bytes
+from nasoa_runtime.training.deliverable import load_model
+from nasoa_runtime.training.models import build_model
+from nasoa_runtime.training.similarity import Prototypes
+
+TINY, OTHER = "0-_8_1-1-1-1", "1-_8_1-1-1-1"
+DATA = {"uri": "s3://tenant/data"}
+RECIPE = {"epochs": 8, "batch_size": 8, "image_size": 16, "learning_rate": 0.05, "low_resolution_stem": True}
+SIZE = {"image_size": 16}
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    store = connect(f"http://{host}:{port}", access_key="a-key", secret_key="a-secret")
+    store.create_bucket("tenant")
+    store.create_bucket("system")
+    root = make_images(tmp_path_factory.mktemp("images") / "data", classes=3, per_class=25)
+    upload(store, root, "s3://tenant/data")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(endpoint: str) -> ObjectStore:
+    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
+    for listed in list(store.list("s3://tenant/out/")):
+        store.delete(f"s3://tenant/{listed.key}")
+    return store
+
+
+@pytest.fixture
+def pod(endpoint: str, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Runs a program in this process, as a container would be started with it."""
+    environment = {
+        "NASOA_TERMINATION_MESSAGE_PATH": str(tmp_path / "termination-log"),
+        "NASOA_WORK_DIRECTORY": str(tmp_path / "work"),
+        "NASOA_METRICS_PORT": "0",
+        "AWS_ACCESS_KEY_ID": "a-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret",
+        "OMP_NUM_THREADS": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def start(program: str, *, index: int = 0, expect: int = 0, **fields: object) -> TerminationMessage:
+        document = {"program": program, "store": {"endpoint": endpoint}, "result_uri": "s3://tenant/out/results"}
+        monkeypatch.setenv("NASOA_INPUT", json.dumps(document | fields))
+        monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))
+        monkeypatch.setenv("NASOA_PROCESS_STARTED", repr(time.clock_gettime(time.CLOCK_BOOTTIME)))
+        code = main_module.run(program)
+        message = TerminationMessage.model_validate_json((tmp_path / "termination-log").read_bytes())
+        assert code == expect, message
+        return message
+
+    torch.set_num_threads(1)
+    yield start
+    signal.signal(signal.SIGTERM, before)
+
+
+def result_of(store: ObjectStore, message: TerminationMessage):
+    found = store.get(str(message.result_key))
+    assert found is not None
+    assert digest(found.body) == message.result_digest
+    result = RESULTS.validate_json(found.body)
+    assert result == RESULTS.validate_python(message.result)
+    return result
+
+
+def a_model(store: ObjectStore, name: str = "zoo-model", architecture: str = TINY) -> dict:
+    torch.manual_seed(0)
+    body = weights_bytes(build_model(architecture, 4, low_resolution_stem=True))
+    uri = f"s3://system/zoo/{name}.safetensors"
+    store.put(uri, body)
+    fields = {"name": name, "architecture": architecture, "weights_uri": uri, "weights_digest": digest(body)}
+    return fields | {"source_classes": 4, "preprocessing": SIZE, "low_resolution_stem": True}
+
+
+def an_extractor(store: ObjectStore) -> dict:
+    model = a_model(store, "extractor")
+    return {key: model[key] for key in ("name", "architecture", "weights_uri", "weights_digest", "preprocessing")}
+
+
+def a_regime(**fields: object) -> dict:
+    base = {"model": "zoo-model", "learning_rate": 0.05, "frozen_stages": 0, "steps": 40, "step_seconds": 0.01}
+    return base | {"predicted_accuracy": 0.5} | fields
+
+
+def a_finetuning(store: ObjectStore, **fields: object) -> dict:
+    base = {
+        "request": "team/digits/uid",
+        "dataset": DATA,
+        "time_limit_seconds": 60,
+        "batch_size": 8,
+        "models": [a_model(store)],
+        "regimes": [a_regime()],
+        "output_uri": "s3://tenant/out/model",
+        "work_uri": "s3://tenant/out/work",
+    }
+    return base | fields
+
+
+# --- evaluate, pretrain ----------------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_reports_the_accuracy_of_its_index(pod, store) -> None:
+    message = pod("evaluate", index=1, architectures=[OTHER, TINY], dataset=DATA, recipe=RECIPE)
+    assert message.result_key == "s3://tenant/out/results/1.json"
+    result = result_of(store, message)
+    assert (result.architecture, result.steps) == (TINY, 48)
+    assert result.accuracy > 0.6
+    assert [listed.key for listed in store.list("s3://tenant/out/")] == ["out/results/1.json"]
+
+
+def test_an_index_without_architecture_is_bad_input(pod) -> None:
+    message = pod("evaluate", index=3, expect=64, architectures=[TINY], dataset=DATA, recipe=RECIPE)
+    assert "index 3 was started but there are only 1" in message.message
+
+
+def test_an_evaluation_that_diverges_says_so(pod) -> None:
+    recipe = RECIPE | {"learning_rate": 1e30, "warmup_fraction": 0}
+    message = pod("evaluate", expect=65, architectures=[TINY], dataset=DATA, recipe=recipe)
+    assert message.failure == "Diverged"
+    assert message.result_key is None
+
+
+def test_an_evaluation_over_its_time_limit_gives_no_figure(pod) -> None:
+    fields = {"architectures": [TINY], "dataset": DATA, "recipe": RECIPE | {"epochs": 10_000}}
+    message = pod("evaluate", expect=65, time_limit_seconds=1.0, **fields)
+    assert message.failure == "TimedOut"
+    assert "evaluationTimeLimit (1 s)" in message.message
+
+
+def test_pretraining_writes_weights_that_fit_the_architecture(pod, store) -> None:
+    fields = {"architectures": [TINY], "dataset": DATA, "recipe": RECIPE, "weights_uri": "s3://tenant/out/weights"}
+    result = result_of(store, pod("pretrain", **fields))
+    body = store.get("s3://tenant/out/weights/0/weights.safetensors").body
+    assert (digest(body), len(body)) == (result.weights_digest, result.weights_bytes)
+    assert result.classes == ("class-0", "class-1", "class-2")
+    assert result.preprocessing.image_size == 16
+    assert store.get("s3://tenant/out/weights/0/checkpoint") is None
+
+
+def test_pretraining_under_a_time_limit_ends_with_a_model(pod, store) -> None:
+    fields = {"architectures": [TINY], "dataset": DATA, "weights_uri": "s3://tenant/out/weights"}
+    result = result_of(store, pod("pretrain", **fields, recipe=RECIPE | {"epochs": 10_000}, time_limit_seconds=4.0))
+    assert 0 < result.steps < 60_000
+    assert result.seconds < 4.5
+
+
+# --- profile, probe --------------------------------------------------------------------------------------------------
+
+
+def test_profiling_stops_when_enough_candidates_meet_the_limit(pod, store) -> None:
+    candidates = [{"name": name, "architecture": TINY} for name in ("a", "b", "c")]
+    candidates.insert(1, {"name": "broken", "architecture": "timm:no_such_model"})
+    fields = {"batch_size": 4, "image_size": 16, "classes": 3, "low_resolution_stem": True, "steps": 3}
+    message = pod(
+        "profile",
+        candidates=candidates,
+        wanted=2,
+        max_step_seconds=1e6,
+        anchor=TINY,
+        anchor_step_seconds=1000,
+        **fields,
+    )
+    result = result_of(store, message)
+    assert [(m.name, m.failure) for m in result.measurements] == [("a", None), ("broken", "Error"), ("b", None)]
+    # The anchor seems to have become a thousand times as fast, so every figure is scaled up alike.
+    assert result.drift == pytest.approx(1000 / result.anchor_step_seconds)
+    assert result.measurements[0].rows == ()
+    assert result.device.product
+
+
+def test_a_zoo_table_comes_with_prototypes_of_the_source(pod, store) -> None:
+    message = pod(
+        "profile",
+        candidates=[{"name": "m", "architecture": TINY}],
+        batch_size=4,
+        image_size=16,
+        classes=3,
+        low_resolution_stem=True,
+        steps=3,
+        frozen_stages=[0, 5],
+        choose_layout=True,
+        prototypes_of=DATA,
+        extractor=an_extractor(store),
+        prototypes_uri="s3://tenant/out/prototypes.npz",
+    )
+    result = result_of(store, message)
+    assert [row.frozen_stages for row in result.measurements[0].rows] == [0, 5]
+    body = store.get("s3://tenant/out/prototypes.npz").body
+    assert digest(body) == result.prototypes_digest
+    prototypes = Prototypes.from_bytes(body)
+    assert prototypes.prototypes.shape == (3, 8)
+    assert prototypes.weights == pytest.approx([1 / 3] * 3)
+
+
+def test_a_probe_counts_compares_and_measures(pod, store) -> None:
+    model = a_model(store)
+    source = Prototypes.from_bytes(a_source(store))
+    result = result_of(
+        store,
+        pod(
+            "probe",
+            dataset=DATA,
+            batch_size=8,
+            time_cap_seconds=20,
+            models=[
+                {"model": model, "frozen_stages_known": {"0": 1000.0}},
+                {"model": a_model(store, "new"), "frozen_stages_missing": [0, 5]},
+            ],
+            extractor=an_extractor(store),
+            sources={"fashion": "s3://system/zoo/fashion.npz", "gone": "s3://system/zoo/gone.npz"},
+        ),
+    )
+    assert source.prototypes.shape == (1, 8)
+    statistics = result.statistics
+    assert (statistics.classes, statistics.images, statistics.validation_images, statistics.test_images) == (
+        3, 48, 12, 15,
+    )  # fmt: skip
+    assert (statistics.images_per_class_mean, statistics.images_per_class_std) == (16.0, 0.0)
+    assert set(statistics.domain_similarity) == {"fashion"}
+    assert 0 < statistics.domain_similarity["fashion"] < 1
+    assert 0 < result.step_correction < 0.01
+    assert [row.frozen_stages for row in result.rows["new"]] == [0, 5]
+    assert result.rows["new"][0].inference_seconds
+    assert 0 < result.loading_seconds_per_image < 0.1
+
+
+def a_source(store: ObjectStore) -> bytes:
+    body = Prototypes(np.full((1, 8), 100, dtype=np.float32), np.ones(1)).to_bytes()
+    store.put("s3://system/zoo/fashion.npz", body)
+    return body
+
+
+def test_a_probe_without_extractor_still_counts(pod, store) -> None:
+    result = result_of(store, pod("probe", dataset=DATA, batch_size=8, time_cap_seconds=1, models=[]))
+    assert result.statistics.domain_similarity == {}
+    assert result.step_correction == 1.0
+
+
+# --- finetune --------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_ends_with_a_model_that_can_be_loaded(pod, store, tmp_path: Path) -> None:
+    result = result_of(store, pod("finetune", **a_finetuning(store)))
+    assert (len(result.runs), result.chosen, result.attempts) == (1, 0, 1)
+    assert result.runs[0].steps == 40
+    assert 0 < result.seconds < 60
+    assert result.validation_accuracy > 0.6
+    assert result.test_accuracy > 0.6
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for listed in store.list("s3://tenant/out/model/"):
+        (folder / listed.key.rpartition("/")[2]).write_bytes(store.get(f"s3://tenant/{listed.key}").body)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "confusion.json", "load.py", "metrics.json", "model.json", "model.safetensors",
+    ]  # fmt: skip
+    assert digest((folder / "model.safetensors").read_bytes()) == result.model_digest
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test_accuracy"] == result.test_accuracy
+    assert metrics["test_images"] == 15
+    confusion = json.loads((folder / "confusion.json").read_text())
+    assert sum(map(sum, confusion["test"])) == 15
+    loaded = load_model(folder)
+    images = make_images(tmp_path / "fresh", classes=3, per_class=5, seed=9)
+    right = [loaded.classify(path)[0] == path.parent.name for path in sorted(images.rglob("*.png"))]
+    assert sum(right) / len(right) > 0.6
+    # Checkpoints are gone; the clock stays, as a record.
+    assert [listed.key for listed in store.list("s3://tenant/out/work/")] == ["out/work/clock/0001.json"]
+
+
+def test_the_time_limit_is_kept_however_many_steps_were_planned(pod, store) -> None:
+    fields = a_finetuning(store, time_limit_seconds=5, regimes=[a_regime(steps=1_000_000, step_seconds=1e-4)])
+    result = result_of(store, pod("finetune", **fields))
+    assert result.seconds < 5
+    assert 0 < result.runs[0].steps < 1_000_000
+
+
+def test_earlier_attempts_count(pod, store) -> None:
+    beat = {"closed": False, "interval_seconds": 2.0, "seconds": 55.0}
+    store.put("s3://tenant/out/work/clock/0001.json", json.dumps(beat).encode())
+    fields = a_finetuning(store, regimes=[a_regime(steps=1_000_000, step_seconds=1e-4)])
+    result = result_of(store, pod("finetune", **fields))
+    assert result.attempts == 2
+    assert 57 < result.seconds < 60
+
+
+def test_a_limit_that_leaves_no_time_says_what_would_do(pod, store) -> None:
+    message = pod("finetune", expect=65, **a_finetuning(store, time_limit_seconds=0.1))
+    assert message.failure == "TimedOut"
+    assert "timeLimit: of 0.1 s" in message.message
+    assert "allow at least" in message.message
+
+
+def test_after_divergence_the_next_regime_that_differs_is_run(pod, store) -> None:
+    wild = a_regime(learning_rate=1e30)
+    regimes = [wild, wild | {"frozen_stages": 1}, a_regime(learning_rate=0.05)]
+    result = result_of(store, pod("finetune", **a_finetuning(store, regimes=regimes)))
+    assert [(run.regime.learning_rate, run.failure) for run in result.runs] == [(1e30, "Diverged"), (0.05, None)]
+    assert result.chosen == 1
+    assert result.runs[0].validation_accuracy is None
+
+
+def test_a_request_whose_every_regime_diverges_fails(pod, store) -> None:
+    message = pod("finetune", expect=65, **a_finetuning(store, regimes=[a_regime(learning_rate=1e30)]))
+    assert message.failure == "Diverged"
+
+
+def test_weights_other_than_those_named_are_not_loaded(pod, store) -> None:
+    fields = a_finetuning(store)
+    store.put(fields["models"][0]["weights_uri"], b"something else")
+    message = pod("finetune", expect=64, **fields)
+    assert "the object was changed" in message.message
+
+
+# --- Being stopped ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pod_told_to_stop_leaves_a_checkpoint_from_which_the_next_goes_on(pod, endpoint, store, tmp_path) -> None:
+    fields = a_finetuning(store, regimes=[a_regime(steps=1_000_000)], time_limit_seconds=600)
+    document = {"program": "finetune", "store": {"endpoint": endpoint}, "result_uri": "s3://tenant/out/results"}
+    environment = {name: value for name, value in os.environ.items() if name != "NASOA_PROCESS_STARTED"}
+    environment |= {"NASOA_INPUT": json.dumps(document | fields)}
+    with subprocess.Popen([sys.executable, "-m", "nasoa_runtime", "finetune"], env=environment) as process:
+        while process.poll() is None and store.head("s3://tenant/out/work/checkpoint.safetensors") is None:
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 75
+    left = TerminationMessage.model_validate_json((tmp_path / "termination-log").read_bytes())
+    assert left.failure == "Disrupted"
+    beat = json.loads(store.get("s3://tenant/out/work/clock/0001.json").body)
+    assert beat["closed"]
+    # Five seconds more than the first attempt used: the second has to go on, and to end early.
+    result = result_of(store, pod("finetune", **(fields | {"time_limit_seconds": beat["seconds"] + 5})))
+    assert result.attempts == 2
+    assert beat["seconds"] < result.seconds < beat["seconds"] + 5
+    assert result.runs[0].seconds < result.seconds
