@@ -1,8 +1,11 @@
 """The local node as users of the API see it: pods run, end, are restarted, stopped and logged."""
 
+import http.client
 import json
+import ssl
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -98,7 +101,7 @@ def test_a_deadline_fails_the_pod(space):
 
 def test_a_failing_container_is_restarted_with_back_off(space):
     mount = [{"name": "work", "mountPath": "/work-x"}]
-    script = "echo run >> /work-x/runs; test $(grep -c . /work-x/runs) -ge 2"
+    script = "echo run >> /work-x/runs; grep -c . /work-x/runs; test $(grep -c . /work-x/runs) -ge 2"
     name = space.run(
         container(script, volumeMounts=mount),
         volumes=[{"name": "work", "emptyDir": {}}],
@@ -108,6 +111,7 @@ def test_a_failing_container_is_restarted_with_back_off(space):
     (status,) = found["status"]["containerStatuses"]
     assert (found["status"]["phase"], status["restartCount"]) == ("Succeeded", 1)
     assert status["lastState"]["terminated"]["exitCode"] == 1
+    assert (space.logs(name, "--previous"), space.logs(name)) == (["1"], ["2"])
 
 
 def test_a_crashing_container_backs_off(space):
@@ -143,3 +147,32 @@ def test_a_ready_program_is_one_that_answers_its_probe(space):
     for each in (name, other):
         space.until("pod", each, lambda it: conditions_of(it).get("Ready") == "True")
     assert space.get("pod", name)["status"]["podIP"] != space.get("pod", other)["status"]["podIP"]
+
+
+def answer(cluster, path, user):
+    """What the node itself answers to a component of the control plane; None without a certificate."""
+    node = json.loads(cluster.kubectl("get", "node", "local-0", "-o", "json").stdout)
+    keys = cluster.data_dir / "pki"
+    context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
+    if user:
+        context.load_cert_chain(str(keys / f"{user}.crt"), str(keys / f"{user}.key"))
+    port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    with closing(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def test_the_node_serves_the_api_server_and_those_it_lets_in(cluster, space):
+    name = space.run(container("echo mine"))
+    space.ended(name)
+    path = f"/containerLogs/{space.name}/{name}/main"
+    assert answer(cluster, path, "kubelet-client") == (200, "mine\n")
+    assert answer(cluster, "/healthz", "kubelet-client") == (200, "ok")
+    assert answer(cluster, f"/containerLogs/{space.name}/{name}/other", "kubelet-client")[0] == 404
+    assert answer(cluster, path, "scheduler") == (
+        403,
+        "Forbidden (user=system:kube-scheduler, verb=get, resource=nodes, subresource=proxy)",
+    )
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        answer(cluster, path, None)
