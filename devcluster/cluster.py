@@ -13,9 +13,9 @@ from typing import Self
 from . import binaries, control, s3
 from .controlplane import api_server
 from .kubeconfig import with_token, write
-from .layout import Layout
+from .layout import Layout, port_locks
 from .nodes import PREFIX
-from .ports import ports_of
+from .ports import lock_block, ports_of
 from .processes import Identity, alive, end, own_identity
 from .state import State
 from .supervisor import Request
@@ -234,11 +234,17 @@ def stop(data_dir: Path | str, *, keep_data: bool) -> bool:
 
 
 def _end_recorded(layout: Layout) -> bool:
-    """Ends what a killed supervisor may have left; the kernel has normally done it."""
+    """Ends what a killed supervisor may have left, which the kernel has normally done, and removes its sockets."""
     state = State.read(layout.state)
     left = [one for one in state.processes.values() if alive(one)] if state else []
     for identity in left:
         end(identity, grace_seconds=1.0)
+    # Another cluster may have taken the ports since: then these files are its own.
+    lock = None if state is None else lock_block(port_locks(), state.block)
+    if state is not None and lock is not None:
+        for path in s3.leftovers(ports_of(state.block)):
+            path.unlink(missing_ok=True)
+        os.close(lock)
     return bool(left)
 
 

@@ -5,7 +5,6 @@ import os
 import random
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +58,27 @@ def reserve(locks: Path, *, preferred: int | None = None) -> Reservation:
     Raises:
         NoFreePortsError: nothing is free.
     """
-    locks.mkdir(parents=True, exist_ok=True)
     for block in _order(preferred):
-        lock = os.open(locks / f"{block}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = lock_block(locks, block)
+        if lock is None:
+            continue
         numbers = ports_of(block)
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if all(_free(port) for port in numbers.values()):
-                return Reservation(numbers, block, lock)
+        if all(_free(port) for port in numbers.values()):
+            return Reservation(numbers, block, lock)
         os.close(lock)
     raise NoFreePortsError("no block of free ports on 127.0.0.1: end something that listens there")
+
+
+def lock_block(locks: Path, block: int) -> int | None:
+    """Takes a block while the returned file descriptor is open; None if another cluster has it."""
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = os.open(locks / f"{block}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def ports_of(block: int) -> dict[str, int]:

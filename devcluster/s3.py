@@ -149,17 +149,21 @@ def component(folder: Path, ports: Mapping[str, int], program: Path) -> Componen
         **numbers,
     }
     arguments = (str(program), "mini", *(f"-{name}={value}" for name, value in flags.items()))
-    # Some of its sockets have a place of their own that no flag moves.
-    kinds = ("s3", "s3-grpc", "master-grpc", "volume-grpc", "filer", "filer-grpc", "admin-grpc")
-    leftovers = tuple(Path(f"/tmp/seaweedfs-{kind}-{port}.sock") for kind in kinds for port in set(numbers.values()))
     return Component(
         NAME,
         arguments,
         Health(ports["s3"], "/healthz", tls=False),
         grace_seconds=8.0,
         directory=folder,
-        leftovers=leftovers,
+        leftovers=leftovers(ports),
     )
+
+
+def leftovers(ports: Mapping[str, int]) -> tuple[Path, ...]:
+    """Sockets that the program keeps in a place that no flag moves, and leaves there when it is killed."""
+    kinds = ("s3", "s3-grpc", "master-grpc", "volume-grpc", "filer", "filer-grpc", "admin-grpc")
+    numbers = [port for name, port in ports.items() if name.startswith(NAME)]
+    return tuple(Path(f"/tmp/seaweedfs-{kind}-{port}.sock") for kind in kinds for port in numbers)
 
 
 def create_buckets(s3: S3) -> None:

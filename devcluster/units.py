@@ -61,6 +61,8 @@ class Unit:
         if self.process is not None:
             return
         self._ended.clear()
+        # One that was killed with its supervisor had nobody to clean up after it.
+        self._remove_leftovers()
         process = spawn(
             self.component.arguments, log=self._log, directory=self.component.directory, variables=self._variables
         )

@@ -19,7 +19,9 @@ from processes_left import all_end, processes_of
 
 from devcluster import Cluster
 from devcluster.cluster import ClusterError, KubectlError
+from devcluster.ports import ports_of
 from devcluster.processes import identify
+from devcluster.s3 import leftovers
 from devcluster.state import State
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +166,8 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
         everything = [*running(tmp_path), a_pod_that_stays(cluster)]
         os.kill(cluster.supervisor.pid, signal.SIGKILL)
         assert all_end(everything)
+        cluster.stop()
+    assert not any(path.exists() for path in leftovers(ports_of(State.read(tmp_path / "cluster.json").block)))
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
