@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nasoa_runtime.manifest import Model
 from nasoa_runtime.online.candidates import ModelChoice, Overheads, Statistics
 from nasoa_runtime.records import Device, ProbeResult, StepTime
-from nasoa_runtime.zoo import Model
 
 UPLOAD_BYTES_PER_SECOND = 20e6
 UPLOAD_BASE_SECONDS = 1.0

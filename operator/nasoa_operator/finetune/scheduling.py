@@ -7,23 +7,13 @@ from typing import Any
 
 from nasoa_operator.api.types import seconds
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_runtime.online.candidates import (
-    Candidate,
-    Grid,
-    ModelChoice,
-    NothingFits,
-    Overheads,
-    Request,
-    Schedule,
-    Statistics,
-)
+from nasoa_runtime.manifest import Manifest, Model
+from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Schedule
+from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
 from nasoa_runtime.online.schedule import plan
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.records import Device, MeasuredModel, ModelReference, ProbeResult, Regime, StepTime
-from nasoa_runtime.zoo import Manifest, Model
+from nasoa_runtime.records import Device, MeasuredModel, ModelReference, ProbeResult, Regime
 
-UPLOAD_BYTES_PER_SECOND = 20e6
-UPLOAD_BASE_SECONDS = 1.0
 ALL_FROZEN_STAGES = tuple(range(6))
 
 
@@ -40,21 +30,6 @@ def reference(model: Model) -> ModelReference:
         channels_last=model.channels_last,
         precision=model.precision,
     )
-
-
-def rows_for(model: Model, device: Device, batch_size: int) -> dict[int, StepTime]:
-    """The table's rows that hold for a device, by frozen stages; without a product the device's any product."""
-    return {
-        row.frozen_stages: row
-        for row in model.step_times
-        if row.device == device.type
-        and row.count == device.count
-        and (device.product is None or row.product == device.product)
-        and row.batch_size == batch_size
-        and row.image_size == model.preprocessing.image_size
-        and row.channels_last == model.channels_last
-        and row.precision == model.precision
-    }
 
 
 def measured_models(observed: ObservedRequest, zoo: Manifest) -> tuple[MeasuredModel, ...]:
@@ -79,48 +54,11 @@ def spec_device(observed: ObservedRequest) -> Device:
     return Device(type=device.type, count=device.count, product=device.product)
 
 
-def model_choices(observed: ObservedRequest, zoo: Manifest, probe: ProbeResult) -> list[ModelChoice]:
-    """What the generator chooses from: models with the rows that hold on the probed device."""
-    choices = []
-    for model in zoo.models:
-        rows = rows_for(model, probe.device, observed.spec.batch_size)
-        # Rows that the probe measured are true of this node as they are; the correction is meant for the table's.
-        measured = {row.frozen_stages: row for row in probe.rows.get(model.name, ())}
-        step_seconds = {k: row.step_seconds for k, row in rows.items()}
-        step_seconds |= {k: row.step_seconds / probe.step_correction for k, row in measured.items()}
-        inference = [r.inference_seconds for r in (*measured.values(), *rows.values()) if r.inference_seconds]
-        per_batch = max(inference, default=max(step_seconds.values(), default=0.0))
-        choices.append(
-            ModelChoice(
-                name=model.name,
-                step_seconds=step_seconds,
-                inference_seconds_per_image=per_batch / observed.spec.batch_size,
-                source_accuracy=model.source_accuracy,
-                parameters=model.parameters,
-                macs=model.macs,
-                domain_similarity=probe.statistics.domain_similarity.get(model.source),
-            )
-        )
-    return choices
-
-
-def overheads(zoo: Manifest, probe: ProbeResult) -> Overheads:
-    """What a run costs beside its steps, from the probe and the largest model's size."""
-    largest = max((model.weights_bytes for model in zoo.models), default=0)
-    return Overheads(
-        startup_seconds=probe.startup_seconds,
-        upload_seconds=UPLOAD_BASE_SECONDS + largest / UPLOAD_BYTES_PER_SECOND,
-        loading_seconds_per_image=probe.loading_seconds_per_image,
-        step_correction=probe.step_correction,
-    )
-
-
 def decide(
     observed: ObservedRequest, zoo: Manifest, predictor: PredictorState, probe: ProbeResult
 ) -> Schedule | NothingFits:
     """The schedule that the predictor chooses now."""
     spec = observed.spec
-    known = probe.statistics
     request = Request(
         time_limit_seconds=seconds(spec.time_limit),
         batch_size=spec.batch_size,
@@ -132,22 +70,14 @@ def decide(
         most_inference_milliseconds=spec.limits.max_inference_milliseconds,
         infeasible=frozenset(probe.infeasible),
     )
-    statistics = Statistics(
-        classes=known.classes,
-        images=known.images,
-        validation_images=known.validation_images,
-        images_per_class_mean=known.images_per_class_mean,
-        images_per_class_std=known.images_per_class_std,
-        test_images=known.test_images,
-    )
     grid = Grid(
         learning_rates=spec.grid.learning_rates,
         frozen_stages=spec.grid.frozen_stages,
         fractions=spec.grid.step_fractions,
         most_epochs=spec.grid.max_epochs,
     )
-    choices = model_choices(observed, zoo, probe)
-    return plan(request, choices, statistics, overheads(zoo, probe), predictor, grid)
+    choices = model_choices(zoo.models, probe, spec.batch_size)
+    return plan(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
 
 
 def schedule_document(observed: ObservedRequest, zoo: Manifest, schedule: Schedule) -> dict[str, Any]:
