@@ -55,6 +55,7 @@ def up(
         cluster.stop()
         raise
     typer.echo(f"cluster {name} runs: export KUBECONFIG={cluster.kubeconfig}")
+    typer.echo(f"kubectl of its version: {cluster.kubectl_command[0]}")
     typer.echo(f"S3 at {cluster.s3.endpoint}, keys in {cluster.data_dir / 's3' / 'identities.json'}")
 
 
@@ -90,12 +91,14 @@ def status(
             "name": cluster.name,
             "server": cluster.server,
             "kubeconfig": str(cluster.kubeconfig),
+            "kubectl": cluster.kubectl_command[0],
             "s3": cluster.s3.endpoint,
             "components": components,
         }
         typer.echo(json.dumps(document, indent=2))
         return
     typer.echo(f"cluster    {cluster.name}\nserver     {cluster.server}\nkubeconfig {cluster.kubeconfig}")
+    typer.echo(f"kubectl    {cluster.kubectl_command[0]}")
     typer.echo(f"S3         {cluster.s3.endpoint}\nlogs       {cluster.logs_dir}")
     for component, pid in components.items():
         typer.echo(f"  {component:<24} {f'process {pid}' if pid else 'does not run'}")

@@ -106,6 +106,27 @@ def test_a_guard_that_is_ended_leaves_nothing_of_its_command(tmp_path):
     assert not alive(grandchild)
 
 
+def test_a_guarded_command_dies_with_its_owner(tmp_path):
+    script = (
+        "import os, subprocess, sys\n"
+        "made = subprocess.Popen([sys.executable, '-m', 'devcluster.guard', str(os.getpid()), '--', 'sh', '-c',"
+        " 'sleep 600 & echo $!; wait'], stdout=subprocess.PIPE)\n"
+        "print(made.stdout.readline().decode(), flush=True); sys.stdin.read()"
+    )
+    root = str(Path(__file__).parents[2])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": root},
+    )
+    grandchild = handle(identify(int(owner.stdout.readline())))
+    owner.kill()
+    owner.communicate()
+    assert select.select([grandchild], [], [], 20)[0]
+    os.close(grandchild)
+
+
 def guarded(script, **options):
     command = [sys.executable, "-m", "devcluster.guard", str(os.getpid()), "--", "sh", "-c", script]
     root = str(Path(__file__).parents[2])
