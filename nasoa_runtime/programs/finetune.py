@@ -172,7 +172,7 @@ class _Request:
             test_accuracy=None if test is None else test.accuracy,
             seconds=self.clock.used_seconds() + seconds_of_one,
             attempts=self.clock.attempt,
-            steps=best.step,
+            steps=self.runs[chosen].steps,
             step_seconds=pace.median_step_seconds if pace.step_seconds else finetuning.regime.step_seconds,
             loading_seconds=pace.median_loading_seconds if pace.loading_seconds else 0.0,
             output_uri=prefix,

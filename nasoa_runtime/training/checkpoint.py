@@ -65,10 +65,7 @@ def weights_bytes(model: nn.Module) -> bytes:
 def capture(trainer: Trainer, state: dict[str, Any], extra: dict[str, Tensor] | None = None) -> Checkpoint:
     """What ``trainer`` needs to go on, with ``state`` and the tensors of ``extra`` beside it."""
     tensors = {f"model/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-    optimizer = trainer.optimizer.state_dict()["state"]
-    for number, values in optimizer.items():
-        if values.get("momentum_buffer") is not None:
-            tensors[f"momentum/{number}"] = values["momentum_buffer"]
+    tensors |= {f"momentum/{name}": tensor for name, tensor in trainer.optimizer.state().items()}
     progress = {
         "step": trainer.step,
         "progress": trainer.progress,
@@ -92,12 +89,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     except RuntimeError as error:
         msg = f"checkpoint of another network: {str(error)[:200]}"
         raise ValueError(msg) from error
-    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-    for number, parameter in enumerate(parameters):
-        saved = checkpoint.tensors.get(f"momentum/{number}")
-        if saved is not None:
-            # In the parameter's own memory layout: the fused update walks both in the order in which they lie.
-            trainer.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
+    prefix = "momentum/"
+    trainer.optimizer.load_state(
+        {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    )
     progress = checkpoint.state["trainer"]
     trainer.step, trainer.progress = int(progress["step"]), float(progress["progress"])
     trainer.planned_steps = int(progress["planned_steps"])

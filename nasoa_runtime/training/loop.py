@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from nasoa_runtime.training.batches import Batch
 from nasoa_runtime.training.device import Target, out_of_memory_named
 from nasoa_runtime.training.models import train_mode
 from nasoa_runtime.training.schedule import advance, learning_rate
+from nasoa_runtime.training.sgd import Group, Sgd
 
 CUDA_WINDOW = 10
 """Steps between two synchronisations on a GPU, which would be slower if it had to report after each."""
@@ -75,20 +77,12 @@ class Pace:
         return statistics.fmean(self.recent) if self.recent else 0.0
 
 
-def optimizer_for(model: nn.Module, settings: Settings) -> torch.optim.SGD:
+def optimizer_for(model: nn.Module, settings: Settings) -> Sgd:
     """SGD over what is not frozen; biases and normalisation are not decayed."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        fused=True,
-    )
+    matrices = Group([parameter for parameter in trained if parameter.ndim > 1], settings.weight_decay)
+    others = Group([parameter for parameter in trained if parameter.ndim <= 1], 0.0)
+    return Sgd([matrices, others], settings.learning_rate, settings.momentum)
 
 
 class Trainer:
@@ -165,8 +159,7 @@ class Trainer:
             advance(self.progress, self.planned_steps - self.step),
             self.settings.warmup_fraction,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.learning_rate = rate
         # Images come channels-last from the loader; a network laid out otherwise wants them contiguous.
         images = images.contiguous(
             memory_format=torch.channels_last if self.settings.channels_last else torch.contiguous_format
@@ -175,12 +168,20 @@ class Trainer:
             logits = self._runner(images)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.update()
         self.progress = advance(self.progress, self.planned_steps - self.step)
         self.step += 1
         return loss.detach()
+
+    def update(self) -> None:
+        """Apply the gradients, unscaled first where they were scaled, and forget them."""
+        if self.scaler.is_enabled():
+            # The scaler asks for no more of an optimiser than its parameter groups and its step.
+            self.scaler.step(cast("torch.optim.Optimizer", self.optimizer))
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def _report(self, seconds: float) -> None:
         metrics.STEP.set(self.step)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
+from nasoa_runtime.architecture.network import build
 from nasoa_runtime.failures import BadInputError
 from nasoa_runtime.store import ObjectStore
 
@@ -46,8 +47,6 @@ def build_model(architecture: str, classes: int, *, low_resolution_stem: bool = 
     if kind:
         msg = f"architecture: {architecture!r} has an unknown source: write an encoding, timm:NAME or torchvision:NAME."
         raise BadInputError(msg)
-    from nasoa_runtime.architecture.network import build  # noqa: PLC0415 - keeps timm-only pods free of it
-
     try:
         return build(architecture, classes, low_resolution_stem=low_resolution_stem)
     except ValueError as error:

@@ -118,9 +118,7 @@ def median_step_seconds(trainer: Trainer, task: Task, steps: int) -> float:
         with out_of_memory_named("A training step"), target.autocast(precision):
             loss = F.cross_entropy(trainer.model(images).float(), labels)
             trainer.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            trainer.scaler.step(trainer.optimizer)
-            trainer.scaler.update()
-            trainer.optimizer.zero_grad(set_to_none=True)
+            trainer.update()
         return target.now() - started
 
     started = target.now()

@@ -80,7 +80,7 @@ def test_other_files_and_hidden_ones_are_no_images() -> None:
     ],
 )  # fmt: skip
 def test_unusable_folders_are_refused_with_what_to_do(paths, directories, message) -> None:
-    with pytest.raises(BadInputError, match="^dataset") as error:
+    with pytest.raises(BadInputError, match=r"^dataset\.uri") as error:
         arrange("s3://b/d", paths, directories)
     assert message in str(error.value)
 

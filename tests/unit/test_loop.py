@@ -193,23 +193,46 @@ def test_a_plan_may_shrink_and_the_rate_still_ends_at_zero(dataset: Dataset) -> 
     trainer.plan(8)
     trainer.train(batches, 100)
     assert (trainer.step, trainer.progress) == (8, 1.0)
-    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
+    assert trainer.optimizer.learning_rate == pytest.approx(0.0)
+
+
+def test_gradients_are_unscaled_before_they_are_applied(dataset: Dataset) -> None:
+    scaled, plain = a_trainer(5), a_trainer(5)
+    scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    for trainer in (scaled, plain):
+        trainer.train(a_loader(dataset).training(), 5)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.allclose(tensor, scaled.model.state_dict()[name], atol=1e-4), name
+
+
+def test_a_parameter_that_the_loss_does_not_reach_does_no_harm(dataset: Dataset) -> None:
+    trainer = a_trainer(2)
+    trainer.optimizer.groups[0].params.append(torch.nn.Parameter(torch.ones(2, 2)))
+    trainer.train(a_loader(dataset).training(), 2)
+    assert trainer.finished
 
 
 def test_biases_and_normalisation_are_not_decayed() -> None:
-    groups = a_trainer().optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [5e-4, 0.0]
-    assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
+    groups = a_trainer().optimizer.groups
+    assert [group.weight_decay for group in groups] == [5e-4, 0.0]
+    assert all(parameter.ndim > 1 for parameter in groups[0].params)
 
 
-def test_the_fused_update_is_the_plain_one_in_every_memory_layout(dataset: Dataset) -> None:
-    trainer = a_trainer(5, replace(SETTINGS, channels_last=True))
-    plain = a_trainer(5, replace(SETTINGS, channels_last=False))
-    plain.optimizer = torch.optim.SGD(plain.optimizer.param_groups, lr=1.0, momentum=0.9, nesterov=True, fused=False)
-    for one in (trainer, plain):
-        one.train(a_loader(dataset).training(), 5)
-    for name, tensor in plain.model.state_dict().items():
-        assert torch.allclose(tensor, trainer.model.state_dict()[name], atol=1e-4), name
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_update_is_that_of_torchs_own_sgd(dataset: Dataset, channels_last: bool, momentum: float) -> None:
+    ours = a_trainer(5, replace(SETTINGS, channels_last=channels_last, momentum=momentum))
+    theirs = a_trainer(5, replace(SETTINGS, channels_last=channels_last, momentum=momentum))
+    groups = [{"params": group.params, "weight_decay": group.weight_decay} for group in theirs.optimizer.groups]
+    reference = torch.optim.SGD(groups, lr=0.05, momentum=momentum, nesterov=momentum > 0)
+    batches = list(itertools.islice(a_loader(dataset).training(), 5))
+    for images, labels in batches:
+        for trainer, optimizer in ((ours, ours.optimizer), (theirs, reference)):
+            torch.nn.functional.cross_entropy(trainer.model(images), labels).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    for name, tensor in theirs.model.state_dict().items():
+        assert torch.allclose(tensor, ours.model.state_dict()[name], atol=1e-6), name
 
 
 # --- Evaluation ------------------------------------------------------------------------------------------------------
