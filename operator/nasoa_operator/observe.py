@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from nasoa_operator.cluster import Cluster
-from nasoa_operator.outcomes import ObservedJob, Outcome, PodWord, last_words, observed_job, read_message, read_result
+from nasoa_operator.outcomes import (
+    JobContext,
+    ObservedJob,
+    Outcome,
+    PodWord,
+    last_words,
+    observed_job,
+    read_message,
+    read_result,
+)
 from nasoa_operator.plan import Manifest
 from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.store import ObjectStore, StoreError, StoreUnavailable, UnreadableObjectError
@@ -66,14 +75,6 @@ class Documents:
         if len(self._cache) >= DOCUMENT_CACHE:
             self._cache.pop(next(iter(self._cache)))
         self._cache[key] = document
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """What an owner knows of a step's Job: the program that runs, and where its results are."""
-
-    program: str
-    result_uri: str
 
 
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -41,6 +41,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class JobContext:
+    """What an owner knows of a step's Job: the program that runs, and where its results are."""
+
+    program: str
+    result_uri: str
+
+
+@dataclass(frozen=True)
 class ObservedJob:
     """A Job of ours, and once it has finished, what each index came to."""
 
@@ -152,10 +160,9 @@ def failed_outcome(word: PodWord) -> Outcome:
             text, failure = str(document.get("message", ""))[:1500], str(document.get("failure") or "")
     except ValueError:
         text = word.message[:300]
-    by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}
-    known = {"OutOfMemory", "TimedOut", "Diverged"}
-    kind = by_code.get(word.exit_code or 0) or (failure if failure in known else "")
-    kind = kind or {"OOMKilled": "OutOfMemory", "Disrupted": "Disrupted"}.get(word.reason, "Error")
+    by_reason = {"OOMKilled": "OutOfMemory", "Disrupted": "Disrupted"}.get(word.reason, "Error")
+    by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}.get(word.exit_code or 0, by_reason)
+    kind = failure if failure in {"OutOfMemory", "TimedOut", "Diverged"} and by_code != "BadInput" else by_code
     return Outcome(word.index, failure=kind, message=text or f"exit code {word.exit_code} ({word.reason})")
 
 

@@ -48,6 +48,14 @@ def test_a_program_that_does_not_exist_is_a_start_error(space):
     assert 'exec "no-such-program"' in ended["message"]
 
 
+def test_a_volume_over_the_nodes_own_folder_does_not_hide_the_termination_message(space):
+    top = f"/{space.cluster.data_dir.parts[1]}"
+    main = container("printf found > $NASOA_TERMINATION_MESSAGE_PATH")
+    main["volumeMounts"] = [{"name": "cover", "mountPath": top}]
+    found = space.ended(space.run(main, volumes=[{"name": "cover", "emptyDir": {}}]))
+    assert state_of(found)["terminated"]["message"] == "found"
+
+
 def test_the_end_of_the_termination_message_is_reported(space):
     script = 'head -c 5000 /dev/zero | tr "\\0" x > /dev/termination-log; printf end >> $NASOA_TERMINATION_MESSAGE_PATH'
     found = space.ended(space.run(container(script)))

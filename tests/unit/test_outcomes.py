@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from nasoa_operator.observe import JobContext, index_outcome
-from nasoa_operator.outcomes import PodWord, last_words, read_message
+from nasoa_operator.observe import index_outcome
+from nasoa_operator.outcomes import JobContext, PodWord, last_words, read_message
 from nasoa_runtime.records import canonical_json, digest
 from nasoa_runtime.store import Object
 

@@ -184,6 +184,8 @@ def _convert(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
             result |= {key: result[bound], bound: True}
     if result.get("type") == "object":
         result |= _convert_object(node, definitions)
+    if not result.get("required", True):
+        del result["required"]
     if "items" in result:
         result["items"] = _convert(result["items"], definitions)
     if result.get("default", 0) is None:
@@ -200,7 +202,7 @@ def _convert_object(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
         computed = {name for name, value in node["properties"].items() if value.get("readOnly")}
         properties = {name: _convert(value, definitions) for name, value in node["properties"].items()}
         required = [name for name in node.get("required", ()) if name not in computed]
-        return {"properties": properties} | ({"required": required} if required else {})
+        return {"properties": properties, "required": required}
     values = node.get("additionalProperties")
     return {"additionalProperties": _convert(values, definitions)} if isinstance(values, dict) else {}
 

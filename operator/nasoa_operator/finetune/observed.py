@@ -9,11 +9,10 @@ from typing import Any
 
 from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.jobs import Owner
-from nasoa_operator.observe import JobContext
-from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
+from nasoa_runtime.manifest import Manifest
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.zoo import Manifest
 
 PROGRAMS = {"probe": "probe", "probe-retry": "probe", "finetune": "finetune", "finetune-retry": "finetune"}
 

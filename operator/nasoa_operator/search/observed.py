@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.jobs import Owner
-from nasoa_operator.observe import JobContext
-from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
 from nasoa_runtime.search.individuals import Individual
 
