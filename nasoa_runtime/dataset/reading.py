@@ -17,6 +17,7 @@ from nasoa_runtime.dataset.folders import Folders, ImageFile, arrange, keep_at_m
 from nasoa_runtime.dataset.images import BrokenImageError, Interpolation, Pixels, decode, load_size
 from nasoa_runtime.dataset.split import Splits, dataset_digest, split
 from nasoa_runtime.failures import BadInputError
+from nasoa_runtime.pod import retrying
 from nasoa_runtime.records import DatasetReference, digest
 from nasoa_runtime.store import ObjectStore, StoreError, StoreUnavailable
 
@@ -97,7 +98,7 @@ def _open_bucket(uri: str, store: ObjectStore) -> Source:
     prefix = uri.rstrip("/") + "/"
     inside = prefix.removeprefix("s3://").partition("/")[2]
     try:
-        names = [listed.key[len(inside) :] for listed in store.list(prefix)]
+        names = retrying(lambda: [listed.key[len(inside) :] for listed in store.list(prefix)])
     except StoreUnavailable:
         raise
     except StoreError as error:
@@ -108,7 +109,7 @@ def _open_bucket(uri: str, store: ObjectStore) -> Source:
         raise BadInputError(msg)
 
     def read(path: str) -> bytes:
-        found = store.get(prefix + path)
+        found = retrying(lambda: store.get(prefix + path))
         if found is None:
             msg = f"dataset.uri: {prefix}{path} vanished while the dataset was read: start again when it is settled."
             raise BadInputError(msg)

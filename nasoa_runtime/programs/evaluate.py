@@ -5,7 +5,7 @@ from __future__ import annotations
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.failures import TimedOutError
-from nasoa_runtime.pod import Pod
+from nasoa_runtime.pod import Pod, retrying
 from nasoa_runtime.programs.common import architecture_at, forget_checkpoint, preprocessing_of, settings_of, steps_of
 from nasoa_runtime.records import EvaluateInput, EvaluateResult
 from nasoa_runtime.training.batches import Loader
@@ -39,7 +39,7 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
         _checkpoint_uri(document, pod),
         state=lambda: {"seconds": used_before + clock.used_seconds()},
     )
-    checkpoint = read_checkpoint(pod.store, saver.uri)
+    checkpoint = retrying(lambda: read_checkpoint(pod.store, saver.uri))
     if checkpoint is not None:
         restore(trainer, checkpoint)
         used_before = float(checkpoint.state["seconds"])

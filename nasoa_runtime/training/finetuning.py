@@ -16,7 +16,7 @@ from torch import Tensor
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.reading import Dataset
 from nasoa_runtime.failures import BadInputError, TimedOutError
-from nasoa_runtime.pod import Pod
+from nasoa_runtime.pod import Pod, retrying
 from nasoa_runtime.records import FinetuneInput, ModelReference, Regime, Run
 from nasoa_runtime.training.batches import Loader
 from nasoa_runtime.training.budget import Costs, affordable_steps, planned_validations
@@ -163,7 +163,7 @@ class Finetuning:
         sample = self.dataset.splits.validation[:size]
         self._evaluation(sample[: self.document.batch_size])
         per_image = self._evaluation(sample).seconds / size
-        self.saver.save()
+        retrying(self.saver.save)
         self.costs = Costs(
             validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation)),
             test_seconds=self.target.agree(per_image * len(self.dataset.splits.test)),

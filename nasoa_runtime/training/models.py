@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nasoa_runtime.architecture.network import build
 from nasoa_runtime.failures import BadInputError
+from nasoa_runtime.pod import retrying
 from nasoa_runtime.store import ObjectStore
 
 HEAD_ONLY = 5
@@ -135,7 +136,7 @@ def fetch_weights(store: ObjectStore, uri: str, expected_digest: str) -> bytes:
     Raises:
         BadInputError: They are missing or other than named.
     """
-    found = store.get(uri)
+    found = retrying(lambda: store.get(uri))
     if found is None:
         msg = f"weights: there is no object {uri}: the zoo's manifest names weights that are gone; publish them again."
         raise BadInputError(msg)
@@ -169,14 +170,19 @@ def freeze(model: nn.Module, frozen_stages: int) -> None:
 def _last_frozen(model: nn.Module, order: list[tuple[str, nn.Module]], frozen_stages: int) -> int:
     """Position in ``order`` (the order of the forward pass) of the last module to freeze."""
     stages = _stages(model, order)
-    if frozen_stages >= HEAD_ONLY or frozen_stages > len(stages):
+    if frozen_stages >= HEAD_ONLY:
         return len(order) - 1
-    # Networks that name five feature levels count their stem's as the first; with four, the stem is what comes before.
-    if len(stages) >= HEAD_ONLY:
-        return _end_of(order, stages[-HEAD_ONLY:][frozen_stages - 1])
-    if frozen_stages == 1:
-        return next(number for number, (name, _) in enumerate(order) if name == stages[0]) - 1
-    return _end_of(order, stages[frozen_stages - 2])
+    # Networks that name five feature levels count their stem's as the first; with fewer, the stem is what comes before.
+    if len(stages) == HEAD_ONLY:
+        return _end_of(order, stages[frozen_stages - 1])
+    first = next(number for number, (name, _) in enumerate(order) if name == stages[0])
+    ends = [first - 1, *(_end_of(order, name) for name in _four_of(stages))]
+    return ends[frozen_stages - 1]
+
+
+def _four_of(stages: list[str]) -> list[str]:
+    """Four stages of equally many levels, for networks (such as transformers) that have another number of them."""
+    return [stages[max(round(len(stages) * quarter / 4), 1) - 1] for quarter in (1, 2, 3, 4)]
 
 
 def _end_of(order: list[tuple[str, nn.Module]], stage: str) -> int:
@@ -184,31 +190,34 @@ def _end_of(order: list[tuple[str, nn.Module]], stage: str) -> int:
 
 
 def _stages(model: nn.Module, order: list[tuple[str, nn.Module]]) -> list[str]:
-    """Names of the modules at which a stage ends, in order."""
+    """Names of the modules at which a stage ends, in order; the network's top-level parts where nothing says more."""
     information = getattr(model, "feature_info", None)
-    if information is not None:
+    if information:
         return [str(level["module"]) for level in information]
-    names = {name for name, _ in order}
+    names = [name for name, _ in order]
     if "layer1" in names:
         return [name for name in ("layer1", "layer2", "layer3", "layer4") if name in names]
     features = getattr(model, "features", None)
     if isinstance(features, nn.Sequential):
         return _stages_by_resolution(features)
-    return []
+    for trunk in ("trunk_output", "encoder.layers", "blocks"):
+        if trunk in names:
+            return [f"{trunk}.{name}" for name, _ in model.get_submodule(trunk).named_children()]
+    return [name for name, _ in model.named_children()]
 
 
 def _stages_by_resolution(features: nn.Sequential) -> list[str]:
     """The last child of ``features`` at each resolution, found by passing an image through."""
     was_training = features.training
     features.eval()
-    ends: dict[int, str] = {}
+    ends: dict[tuple[int, ...], str] = {}
     with torch.inference_mode():
         output = torch.zeros(1, 3, 128, 128)
         for name, child in features.named_children():
             output = child(output)
-            ends[output.shape[-1]] = f"features.{name}"
+            ends[tuple(output.shape[-2:])] = f"features.{name}"
     features.train(was_training)
-    return list(ends.values())
+    return list(ends.values())[-HEAD_ONLY:]
 
 
 def train_mode(model: nn.Module) -> None:

@@ -81,6 +81,8 @@ def test_stages_of_an_encoding_are_frozen_from_the_stem_on(frozen_stages, left) 
         ("torchvision:resnet18", 1, {"layer1", "layer2", "layer3", "layer4", "fc"}),
         ("torchvision:resnet18", 3, {"layer3", "layer4", "fc"}),
         ("torchvision:mobilenet_v3_small", 5, {"classifier"}),
+        ("torchvision:regnet_y_400mf", 1, {"trunk_output", "fc"}),
+        ("timm:vit_tiny_patch16_224", 1, {"blocks", "norm", "head"}),
     ],
 )
 def test_stages_of_other_networks_are_frozen_alike(architecture, frozen_stages, left) -> None:
