@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 SAFETY = 1.5
 """Measured costs are taken times this: another tenant may be on the node by then."""
-MARGIN_SECONDS = 0.5
-MARGIN_SHARE = 0.01
+MARGIN_SECONDS = 1.0
+MARGIN_SHARE = 0.02
 """Kept of the limit for whatever nothing measures: one slow step, the process's end."""
 VALIDATION_POINTS = (0.5, 0.75, 0.9)
 """Shares of the run after which the model is validated; always at the end too."""

@@ -108,7 +108,7 @@ def test_a_store_that_does_not_answer_stops_no_run() -> None:
 
 def test_the_reserve_covers_validation_test_upload_and_a_margin() -> None:
     costs = Costs(validation_seconds=2.0, test_seconds=3.0, upload_seconds=1.0)
-    assert costs.reserve_seconds(limit_seconds=100.0) == 1.5 * 6.0 + 0.5 + 1.0
+    assert costs.reserve_seconds(limit_seconds=100.0) == 12.0
 
 
 @pytest.mark.parametrize(
