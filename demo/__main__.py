@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,8 +98,23 @@ class Demo:
                 msg = f"the operator has ended with {operator.returncode}:\n{self.log.read_text()[-3000:]}"
                 raise RuntimeError(msg)
 
-        with Live(console=self.console, refresh_per_second=2, transient=not self.console.is_terminal) as live:
-            return watch.follow(self.cluster, kind, wanted, view, live, seconds, alive)
+        if not self.console.is_terminal:
+            return watch.follow(self.cluster, kind, wanted, self._tell_changes(), seconds, alive)
+        with Live(console=self.console, refresh_per_second=2) as live:
+            return watch.follow(self.cluster, kind, wanted, lambda found: live.update(view(found)), seconds, alive)
+
+    def _tell_changes(self) -> Callable[[list[dict[str, Any]]], None]:
+        """Where nothing can be drawn anew, a line for each change of what an object says of itself."""
+        said: dict[str, str] = {}
+
+        def tell(found: list[dict[str, Any]]) -> None:
+            for manifest in found:
+                name, message = manifest["metadata"]["name"], manifest.get("status", {}).get("message", "")
+                if message and said.get(name) != message:
+                    said[name] = message
+                    self.say(f"{name}: {watch.phase(manifest)}: {message}")
+
+        return tell
 
     def _expect(self, found: list[dict[str, Any]]) -> None:
         """All that was waited for must have succeeded."""

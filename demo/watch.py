@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -36,8 +35,7 @@ def follow(
     cluster: Cluster,
     kind: str,
     names: tuple[str, ...],
-    render: Callable[[list[dict[str, Any]]], RenderableType],
-    live: Live,
+    show: Callable[[list[dict[str, Any]]], None],
     time_limit_seconds: float,
     alive: Callable[[], None],
 ) -> list[dict[str, Any]]:
@@ -50,7 +48,7 @@ def follow(
     while True:
         alive()
         found = [o for o in objects(cluster, kind) if o["metadata"]["name"] in names]
-        live.update(render(found))
+        show(found)
         if len(found) == len(names) and all(phase(o) in ENDED for o in found):
             return found
         if time.monotonic() > deadline:

@@ -25,6 +25,8 @@ def main() -> int:
     log_format = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
     kopf.configure(verbose=settings.log_level == "DEBUG", log_format=log_format)
     logging.getLogger("nasoa_operator").setLevel(settings.log_level)
+    # Every event of a watch is a line for kopf; what follows from it is in the objects' own events.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     registry = kopf.OperatorRegistry()
     register(registry, settings)
     namespaces = settings.watch_namespaces

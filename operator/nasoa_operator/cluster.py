@@ -194,6 +194,14 @@ class Cluster:
             lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": dict(spec)}
             await self.request("POST", path, body=lease)
 
+    async def delete_lease(self, namespace: str, name: str) -> None:
+        """Delete the operator's own Lease; gone already is success."""
+        try:
+            await self.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}")
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
     # --- shared ---
 
     async def _get(self, path: str) -> Manifest | None:

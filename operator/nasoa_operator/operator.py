@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import uuid
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ class Operator:
                 "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
             },
         )
-        lease = f"nasoa-operator-{uuid.uuid4().hex[:8]}"
+        lease = f"nasoa-operator-{socket.gethostname()[:40].lower()}-{os.getpid()}"
         health = Health(lease)
         operator = cls(settings, cluster, session, reconciler, WorkQueue(), health)
         await health.serve(settings.health_host, settings.health_port)
@@ -83,6 +83,8 @@ class Operator:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        with contextlib.suppress(ClusterError):
+            await self.cluster.delete_lease(self.settings.namespace, self.health.lease)
         await self.health.close()
         await self.session.close()
         await self.cluster.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
 from nasoa_operator.api.base import GROUP, VERSION
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition
@@ -55,6 +56,16 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one object on; the seconds after which to look again, if any."""
+        with metrics.RECONCILE_SECONDS.labels(key.kind).time():
+            try:
+                delay = await self._bring_on(key)
+            except Exception:
+                metrics.RECONCILIATIONS.labels(key.kind, "error").inc()
+                raise
+        metrics.RECONCILIATIONS.labels(key.kind, "ok").inc()
+        return delay
+
+    async def _bring_on(self, key: Key) -> float | None:
         manifest = await self.cluster.get_object(key.kind, key.namespace, key.name)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             # Owner references end its Jobs; what is published stays.
@@ -94,7 +105,10 @@ class Reconciler:
     async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, Any]) -> None:
         for document in plan.documents:
             created = await in_thread(self.documents.create, document.key, canonical_json(dict(document.body)))
-            if created and document.event is not None:
+            if not created:
+                continue
+            metrics.observe_document(owner.kind, document.key, document.body)
+            if document.event is not None:
                 await self._say(owner, document.event)
         for action in plan.actions:
             event = await in_thread(self.actions.carry_out, action, owner)

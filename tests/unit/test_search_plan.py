@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Simulation, run, step_seconds
+from simulation import UID, Simulation, run, step_seconds
 
 from nasoa_operator.outcomes import Outcome
 from nasoa_runtime.records import EvaluateInput, PretrainInput, ProfileInput
@@ -203,6 +203,28 @@ def test_a_zoo_that_belongs_to_another_search_is_refused():
     assert (accepted["status"], accepted["reason"]) == ("False", "ZooBelongsToAnother")
     assert "choose another name" in accepted["message"]
     assert simulation.documents == {}
+
+
+def test_the_records_of_another_namespace_cannot_be_taken_over(whole):
+    earlier = dict(whole.documents)
+    earlier["spec.json"] = earlier["spec.json"] | {"namespace": "somebody-else"}
+    simulation = Simulation(SMALL | {"resumeFrom": UID}, documents=earlier)
+    simulation.step()
+    accepted = simulation.status["conditions"][0]
+    assert (accepted["status"], accepted["reason"]) == ("False", "NothingToResume")
+    assert simulation.documents == earlier
+
+
+def test_a_search_goes_on_from_the_records_of_an_earlier_one(whole):
+    begun = {key: body for key, body in whole.documents.items() if key == "spec.json" or "/g0000/" in key}
+    simulation = Simulation(SMALL | {"resumeFrom": UID}, documents=begun)
+    simulation.end()
+    assert simulation.evaluated("macro") == whole.evaluated("macro")
+    assert "block-g0000-evaluate" not in simulation.created
+
+
+def test_the_size_of_the_space_is_reported(whole):
+    assert whole.status["spaceSize"] == {"block": 301519, "macro": 15990600}
 
 
 def test_the_wall_clock_limit_counts_from_the_creation():

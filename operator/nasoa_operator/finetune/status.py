@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from nasoa_operator.api.conditions import Condition, Truth, set_condition
+from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
 from nasoa_operator.api.finetune import (
     Alternative,
     FineTuneRequestStatus,
@@ -32,7 +32,7 @@ def status_of(observed: ObservedRequest, problem: Problem | None = None) -> dict
         conditions = condition(observed, before.conditions, "Accepted", "False", problem.reason, problem.message)
         changes = {
             "observed_generation": observed.object_generation,
-            "message": problem.message,
+            "message": shorten(problem.message),
             "conditions": tuple(conditions),
         }
         return before.model_copy(update=changes).to_manifest()

@@ -45,7 +45,12 @@ def plan(observed: ObservedSearch) -> Plan:
 def next_step(observed: ObservedSearch) -> Plan:
     """The first step that is not recorded yet."""
     if observed.document("spec") is None:
-        body = observed.spec.model_dump(mode="json", by_alias=True)
+        body = {
+            "formatVersion": 1,
+            "namespace": observed.owner.namespace,
+            "name": observed.owner.name,
+            "spec": observed.spec.to_manifest(),
+        }
         return Plan(documents=(Document(observed.key("spec"), body),), again=True)
     if observed.document("stop") is not None:
         return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values()))

@@ -19,7 +19,11 @@ class Problem:
 
 def problems_of(observed: ObservedSearch) -> list[Problem]:
     """All problems, the gravest first."""
-    if observed.document("spec") is not None:
+    if observed.spec.resume_from is not None:
+        resumed = resume_problem(observed, observed.spec.resume_from)
+        if resumed is not None:
+            return [resumed]
+    elif observed.document("spec") is not None:
         return []  # It was accepted, and what was accepted can't be edited.
     problems = [Problem(p.reason, p.message) for p in search_problems(observed.spec)]
     enrolled = observed.settings.search_namespaces
@@ -36,3 +40,16 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
         )
         problems.append(Problem("ZooBelongsToAnother", message))
     return problems
+
+
+def resume_problem(observed: ObservedSearch, uid: str) -> Problem | None:
+    """Why the records of search ``uid`` may not be taken over: they must exist, and be of the same namespace."""
+    record = observed.document("spec")
+    if record is not None and record["namespace"] == observed.owner.namespace:
+        return None
+    # Whether another namespace has such records is nobody's business.
+    message = (
+        f"spec.resumeFrom: namespace {observed.owner.namespace} has no records of a search {uid}; write the UID of an "
+        "earlier NASSearch of this namespace, or leave resumeFrom out"
+    )
+    return Problem("NothingToResume", message)

@@ -113,9 +113,7 @@ def pretrain_job(observed: ObservedSearch, step: str, encodings: list[str]) -> d
         result_uri=observed.result_uri(step),
         seed=spec.seed,
         architectures=tuple(encodings),
-        dataset=DatasetReference(
-            uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=zoo.max_images
-        ),
+        dataset=DatasetReference(uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=zoo.max_images),
         recipe=Recipe(
             epochs=zoo.epochs,
             batch_size=zoo.batch_size,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from nasoa_operator.api.conditions import Condition, Truth, set_condition
-from nasoa_operator.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase
+from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
+from nasoa_operator.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_operator.api.types import timestamp
-from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of
+from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of, spaces_of
 from nasoa_operator.search.limits import device_seconds
 from nasoa_operator.search.observed import LEVELS, Level, ObservedSearch, generation_part, individuals
 from nasoa_operator.search.problems import Problem
+from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front
 
 TERMINAL = ("Succeeded", "Failed")
@@ -23,9 +24,8 @@ def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[
     """The whole status; ``problem`` says why the object is not accepted."""
     before = NASSearchStatus.read(observed.status)
     if problem is not None:
-        status = before.model_copy(
-            update={"observed_generation": observed.object_generation, "message": problem.message}
-        )
+        changes = {"observed_generation": observed.object_generation, "message": shorten(problem.message)}
+        status = before.model_copy(update=changes)
         conditions = condition(observed, before.conditions, "Accepted", "False", problem.reason, problem.message)
         return status.model_copy(update={"conditions": tuple(conditions)}).to_manifest()
     level = current_level(observed)
@@ -49,13 +49,19 @@ def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[
         front=front_head(front),
         eta=eta(observed),
         zoo=published(observed),
-        space_size=before.space_size,
+        space_size=before.space_size or size_of_space(observed),
         start_time=before.start_time or timestamp(observed.now),
         completion_time=before.completion_time or (timestamp(observed.now) if phase in TERMINAL else None),
         gpu_seconds=round(device_seconds(observed), 1),
         message=message,
     )
     return status.to_manifest()
+
+
+def size_of_space(observed: ObservedSearch) -> SpaceSize:
+    """Members of the spaces in use: block structures that are valid and differ, and macro structures."""
+    block_space, macro_space = spaces_of(observed)
+    return SpaceSize(block=count_blocks(block_space), macro=count_macros(macro_space))
 
 
 def current_level(observed: ObservedSearch) -> Level:

@@ -1,0 +1,29 @@
+"""The operator's own metrics, for whoever is on call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+
+RECONCILIATIONS = Counter("nasoa_operator_reconciliations", "Objects looked at.", ["kind", "outcome"])
+RECONCILE_SECONDS = Histogram("nasoa_operator_reconcile_seconds", "Time of one look at an object.", ["kind"])
+DOCUMENTS = Counter("nasoa_operator_documents", "Decisions and records written to S3.", ["kind"])
+STEP_TIME_DIFFERENCE = Histogram(
+    "nasoa_operator_step_time_difference_seconds",
+    "Scraped step time minus the one that the pod reported at its end.",
+    buckets=(-0.1, -0.01, -0.001, -0.0001, 0.0, 0.0001, 0.001, 0.01, 0.1),
+)
+STEP_TIMES = Counter("nasoa_operator_step_times", "Step times recorded, by where they came from.", ["source"])
+
+
+def observe_document(kind: str, key: str, body: Mapping[str, Any]) -> None:
+    """Count a document that was written, and what the step times in it say of their two sources."""
+    DOCUMENTS.labels(kind).inc()
+    if "/profile-" not in key:
+        return
+    for measured in body["measurements"]:
+        STEP_TIMES.labels(measured["source"]).inc()
+        if measured["difference"] is not None:
+            STEP_TIME_DIFFERENCE.observe(measured["difference"])
