@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from demo import environment, report, watch
+from demo.datasets import DATASETS
 from demo.packages import DataUnavailableError
 from devcluster import Cluster
 
 SEARCH_SECONDS = 900.0
 REQUEST_SECONDS = 600.0
+REQUESTS_AT_ONCE = 2
+PLAIN_WIDTH = 150
+"""Columns where the output is no terminal."""
 OUTPUT = environment.ROOT / "demo-output"
 
 
@@ -67,13 +71,28 @@ class Demo:
         return found
 
     def requests(self, operator: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-        """Apply all requests at once; as many run at a time as the node has cores for."""
+        """Apply the requests, two at a time: each later one is planned with what the earlier ones have taught."""
         path = environment.EXAMPLES / "requests.yaml"
-        self.cluster.kubectl("apply", "-f", str(path))
-        self.say("kubectl apply -f examples/requests.yaml")
-        found = self._follow("finetunerequest", names(path), watch.requests_view, REQUEST_SECONDS, operator)
+        waiting = [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+        def feed(found: list[dict[str, Any]]) -> None:
+            running = sum(watch.phase(o) not in watch.ENDED for o in found)
+            while waiting and running < REQUESTS_AT_ONCE:
+                document = waiting.pop(0)
+                environment.apply(self.cluster, [document])
+                name, limit = document["metadata"]["name"], document["spec"]["timeLimit"]
+                self.say(f"kubectl apply: {name} ({self._describe(document)}), time limit {limit}")
+                running += 1
+
+        view = watch.requests_view
+        found = self._follow("finetunerequest", names(path), view, REQUEST_SECONDS, operator, feed)
         self._expect(found)
         return found
+
+    def _describe(self, document: dict[str, Any]) -> str:
+        """What a request's data is."""
+        folder = document["spec"]["dataset"]["uri"].rsplit("/", 1)[-1]
+        return next(d.description for d in DATASETS if d.name == folder)
 
     def show(self, search: dict[str, Any], requests: list[dict[str, Any]]) -> None:
         """The zoo, the table of predicted against achieved accuracy, and the picture."""
@@ -91,7 +110,13 @@ class Demo:
         self.console.print(shown.stdout, highlight=False, soft_wrap=True)
 
     def _follow(
-        self, kind: str, wanted: tuple[str, ...], view: Any, seconds: float, operator: subprocess.Popen[bytes]
+        self,
+        kind: str,
+        wanted: tuple[str, ...],
+        view: Callable[[list[dict[str, Any]]], RenderableType],
+        seconds: float,
+        operator: subprocess.Popen[bytes],
+        feed: Callable[[list[dict[str, Any]]], None] = lambda _: None,
     ) -> list[dict[str, Any]]:
         def alive() -> None:
             if operator.poll() is not None:
@@ -99,9 +124,11 @@ class Demo:
                 raise RuntimeError(msg)
 
         if not self.console.is_terminal:
-            return watch.follow(self.cluster, kind, wanted, self._tell_changes(), seconds, alive)
+            show = [feed, self._tell_changes()]
+            return watch.follow(self.cluster, kind, wanted, show, seconds, alive)
         with Live(console=self.console, refresh_per_second=2) as live:
-            return watch.follow(self.cluster, kind, wanted, lambda found: live.update(view(found)), seconds, alive)
+            show = [feed, lambda found: live.update(view(found))]
+            return watch.follow(self.cluster, kind, wanted, show, seconds, alive)
 
     def _tell_changes(self) -> Callable[[list[dict[str, Any]]], None]:
         """Where nothing can be drawn anew, a line for each change of what an object says of itself."""
@@ -163,7 +190,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     # A demo that is told to end must take its cluster with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

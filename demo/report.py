@@ -15,6 +15,7 @@ from nasoa_runtime.store import ObjectStore
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import StrMethodFormatter
 
 COLOURS = {"block": "#4477aa", "macro": "#cc6677"}
 
@@ -54,11 +55,14 @@ def draw_front(found: dict[str, list[dict[str, Any]]], zoo: list[dict[str, Any]]
             drawstyle="steps-post",
         )
     times = {e["encoding"]: e["stepSeconds"] for e in found["macro"]}
-    for model in zoo:
+    for model in sorted(zoo, key=lambda m: times[m["architecture"]]):
         at = (1000 * times[model["architecture"]], 100 * model["source_accuracy"])
         axes.scatter(*at, marker="*", s=180, color="#ddaa33", edgecolor="black", zorder=3)
-        axes.annotate(model["name"], at, textcoords="offset points", xytext=(7, 5), fontsize=9)
+        axes.annotate(model["name"], at, textcoords="offset points", xytext=(0, 11), ha="center", fontsize=9)
     axes.set_xscale("log")
+    axes.margins(x=0.08, y=0.12)
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("training step on the reference device, ms (log)")
     axes.set_ylabel("validation top-1, %")
     axes.set_title("Search on Fashion-MNIST: accuracy against step time (stars: the zoo, pretrained in full)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -35,11 +35,11 @@ def follow(
     cluster: Cluster,
     kind: str,
     names: tuple[str, ...],
-    show: Callable[[list[dict[str, Any]]], None],
+    show: Sequence[Callable[[list[dict[str, Any]]], None]],
     time_limit_seconds: float,
     alive: Callable[[], None],
 ) -> list[dict[str, Any]]:
-    """Show objects until all of ``names`` have ended; they, as they then are.
+    """Give the objects to all of ``show`` until all of ``names`` have ended; they, as they then are.
 
     Raises:
         TookTooLongError: if they have not ended within ``time_limit_seconds``.
@@ -48,7 +48,8 @@ def follow(
     while True:
         alive()
         found = [o for o in objects(cluster, kind) if o["metadata"]["name"] in names]
-        show(found)
+        for each in show:
+            each(found)
         if len(found) == len(names) and all(phase(o) in ENDED for o in found):
             return found
         if time.monotonic() > deadline:

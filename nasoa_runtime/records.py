@@ -238,6 +238,10 @@ class ProbeInput(PodInput):
     extractor: Extractor | None = None
     sources: dict[str, str] = Field(default_factory=dict)
     """Source name -> ``s3://`` URI of its class prototypes (npz: ``prototypes`` (c, d), ``weights`` (c,))."""
+    zoo: str = ""
+    """Name and version of the zoo, which a cached probe must have been made with."""
+    cache_uri: str | None = None
+    """``s3://`` URI, under the tenant's prefix, where probes of equal datasets, zoos and devices are kept."""
 
 
 class Regime(Record):

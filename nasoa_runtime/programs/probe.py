@@ -14,15 +14,25 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+from pydantic import ValidationError
 
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch, probe_preprocessing
 from nasoa_runtime.dataset.reading import Dataset
-from nasoa_runtime.pod import Pod
-from nasoa_runtime.records import DatasetStatistics, MeasuredModel, ModelReference, ProbeInput, ProbeResult, StepTime
+from nasoa_runtime.pod import Pod, retrying
+from nasoa_runtime.records import (
+    DatasetStatistics,
+    MeasuredModel,
+    ModelReference,
+    ProbeInput,
+    ProbeResult,
+    StepTime,
+    canonical_json,
+    digest,
+)
 from nasoa_runtime.store import StoreError, StoreUnavailable
 from nasoa_runtime.training.batches import Loader
-from nasoa_runtime.training.device import prepare, product_of
+from nasoa_runtime.training.device import prepare, product_before_torch, product_of
 from nasoa_runtime.training.isolation import Outcome, measured
 from nasoa_runtime.training.models import build_model, fetch_weights
 from nasoa_runtime.training.profiling import Task
@@ -43,6 +53,10 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     """Measure rows, count images, compare domains."""
     imported = clock.used_seconds()
     dataset = prefetch.dataset()
+    cached = read_cached(document, dataset.digest, pod)
+    if cached is not None:
+        log.info("An equal dataset was probed before, on the same kind of device, for the same zoo.")
+        return cached.model_copy(update={"seconds": clock.used_seconds()})
     if any(measured_model.model.architecture.startswith("timm:") for measured_model in document.models):
         importlib.import_module("timm")
     weights_seconds = _weights_seconds(document, pod)
@@ -53,7 +67,7 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     measuring.correct()
     measuring.fill_rows()
     build_seconds = _build_seconds(document, dataset)
-    return ProbeResult(
+    result = ProbeResult(
         device=document.device.model_copy(update={"product": measuring.product or product_of(document.device)}),
         statistics=_statistics(dataset, _similarities(document, dataset, pod, measuring)),
         startup_seconds=ready + build_seconds,
@@ -63,6 +77,39 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
         infeasible=tuple(sorted(measuring.infeasible)),
         seconds=clock.used_seconds(),
     )
+    uri = cached_uri(document, dataset.digest)
+    if uri is not None:
+        retrying(lambda: pod.store.create(uri, result.to_json()))
+    return result
+
+
+def cached_uri(document: ProbeInput, dataset_digest: str) -> str | None:
+    """Where the probe of this dataset, zoo version, device product, batch size and time cap is kept."""
+    product = product_before_torch(document.device)
+    if document.cache_uri is None or product is None:
+        return None
+    same = {
+        "dataset": dataset_digest,
+        "zoo": document.zoo,
+        "device": document.device.model_copy(update={"product": product}).model_dump(mode="json"),
+        "batch_size": document.batch_size,
+        "time_cap_seconds": document.time_cap_seconds,
+    }
+    return f"{document.cache_uri.rstrip('/')}/{digest(canonical_json(same))}.json"
+
+
+def read_cached(document: ProbeInput, dataset_digest: str, pod: Pod) -> ProbeResult | None:
+    """The probe made earlier of an equal dataset; one that can't be read is as good as none."""
+    uri = cached_uri(document, dataset_digest)
+    found = None if uri is None else retrying(lambda: pod.store.get(uri))
+    if found is None:
+        return None
+    try:
+        result = ProbeResult.model_validate_json(found.body)
+    except ValidationError as error:
+        log.warning("%s is no probe: %s", uri, error)
+        return None
+    return result if result.statistics.digest == dataset_digest else None
 
 
 @dataclass

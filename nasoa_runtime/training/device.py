@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -94,6 +95,22 @@ def product_of(device: Device) -> str:
         if name.strip() == "model name":
             return " ".join(value.split())[:128]
     return (platform.processor() or platform.machine() or "cpu")[:128]
+
+
+def product_before_torch(device: Device) -> str | None:
+    """As :func:`product_of`, without touching CUDA: a process that has can't fork others that use it.
+
+    ``None`` where the driver's own tool can't tell.
+    """
+    if device.type != "cuda":
+        return product_of(device)
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.partition("\n")[0].strip()[:128] or None
 
 
 def _cpu_information() -> list[str]:

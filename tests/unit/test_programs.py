@@ -262,6 +262,23 @@ def test_a_probe_without_extractor_still_counts(pod, store) -> None:
     assert result.step_correction == 1.0
 
 
+def test_a_probe_of_an_equal_dataset_for_the_same_zoo_is_made_once(pod, store) -> None:
+    fields = {
+        "dataset": DATA,
+        "batch_size": 8,
+        "time_cap_seconds": 20,
+        "models": [{"model": a_model(store), "frozen_stages_missing": [5]}],
+        "cache_uri": "s3://tenant/out/probes",
+    }
+    first = result_of(store, pod("probe", **fields, zoo="fashion 3"))
+    assert len(list(store.list("s3://tenant/out/probes/"))) == 1
+    again = result_of(store, pod("probe", **fields, zoo="fashion 3", result_uri="s3://tenant/again"))
+    assert again.rows == first.rows
+    assert again.loading_seconds_per_image == first.loading_seconds_per_image
+    pod("probe", **fields, zoo="fashion 4", result_uri="s3://tenant/other")
+    assert len(list(store.list("s3://tenant/out/probes/"))) == 2
+
+
 # --- finetune --------------------------------------------------------------------------------------------------------
 
 

@@ -280,6 +280,8 @@ def probe_job(observed: ObservedRequest, step: str) -> Manifest:
         models=measured_models(observed, zoo) if zoo else (),
         extractor=zoo.extractor if zoo else None,
         sources=dict(zoo.sources) if zoo else {},
+        zoo=f"{zoo.name} {zoo.version}" if zoo else "",
+        cache_uri=f"{spec.output_uri.rstrip('/')}/probes",
     )
     return job(observed, step, pod_input, int(limit) + BACKSTOP_SECONDS)
 
