@@ -59,6 +59,8 @@ def run(program: str) -> int:
                 return _end(program, pod.index, code, failure, str(error))
         log.exception("The program failed.")
         return _end(program, pod.index, BUG, "Error", f"{type(error).__name__}: {error}")
+    finally:
+        pod.leave()
 
 
 def _attempt(document: AnyInput, pod: Pod) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -104,6 +105,8 @@ class Pod:
     index: int = 0
     work_directory: Path = field(default_factory=Path)
     store_settings: Store = field(default_factory=Store)
+    temporary: bool = False
+    """Whether the work directory was made for this pod alone."""
     _stop_requested: bool = False
     _deferred: bool = False
     _stores: dict[str, ObjectStore] = field(default_factory=dict)
@@ -114,7 +117,17 @@ class Pod:
         named = environment.get(WORK_DIRECTORY_VARIABLE)
         directory = Path(named) if named else Path(tempfile.mkdtemp(prefix="nasoa-"))
         directory.mkdir(parents=True, exist_ok=True)
-        return cls(index=int(environment.get(INDEX_VARIABLE) or 0), work_directory=directory, store_settings=settings)
+        return cls(
+            index=int(environment.get(INDEX_VARIABLE) or 0),
+            work_directory=directory,
+            store_settings=settings,
+            temporary=not named,
+        )
+
+    def leave(self) -> None:
+        """Remove the work directory if it was made here; one that was given belongs to whoever gave it."""
+        if self.temporary:
+            shutil.rmtree(self.work_directory, ignore_errors=True)
 
     # --- Stores ---------------------------------------------------------------------------------------------
 

@@ -139,6 +139,7 @@ class Simulation:
     created: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     status: dict[str, Any] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
     now: datetime = START
     zoo_owner: str | None = None
     interrupted: Callable[[int], bool] = lambda _: False
@@ -191,8 +192,13 @@ class Simulation:
         parts += [lambda n=n: self.delete_job(n) for n in made.delete_jobs]
         parts += [lambda d=d: self.events.append(d.event.reason) for d in made.documents if d.event]
         if made.status is not None:
-            parts.append(lambda: self.status.update(made.status))
+            parts.append(lambda: self.say(made.status))
         return parts
+
+    def say(self, status: dict[str, Any]) -> None:
+        """Write the status."""
+        self.status.update(status)
+        self.messages.append(status["message"])
 
     def create(self, key: str, body: dict[str, Any]) -> None:
         """Create-only: what is there wins."""

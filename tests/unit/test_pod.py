@@ -262,3 +262,17 @@ def test_an_address_that_cannot_be_bound_only_warns(address, monkeypatch) -> Non
     monkeypatch.setenv("POD_IP", address)
     monkeypatch.setenv("NASOA_METRICS_PORT", "0")
     assert metrics.serve(CollectorRegistry()) is None
+
+
+def test_a_work_directory_that_was_made_for_the_pod_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NASOA_WORK_DIRECTORY", raising=False)
+    pod = Pod.from_environment(Store())
+    assert pod.work_directory.is_dir()
+    pod.leave()
+    assert not pod.work_directory.exists()
+
+
+def test_a_work_directory_that_was_given_stays(tmp_path: Path) -> None:
+    pod = Pod.from_environment(Store(), {"NASOA_WORK_DIRECTORY": str(tmp_path / "work")})
+    pod.leave()
+    assert (tmp_path / "work").is_dir()

@@ -223,6 +223,13 @@ def test_a_search_goes_on_from_the_records_of_an_earlier_one(whole):
     assert "block-g0000-evaluate" not in simulation.created
 
 
+def test_the_message_never_counts_beyond_the_last_generation(whole):
+    said = list(dict.fromkeys(whole.messages))
+    assert said[0] == "block generation 1 of 3: measuring step times"
+    assert "the block level ends" in said
+    assert not any("generation 4" in message for message in said)
+
+
 def test_the_size_of_the_space_is_reported(whole):
     assert whole.status["spaceSize"] == {"block": 301519, "macro": 15990600}
 

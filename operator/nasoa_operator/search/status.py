@@ -97,13 +97,16 @@ def phase_and_message(observed: ObservedSearch, level: Level) -> tuple[SearchPha
     if selection is not None:
         return "Pretraining", f"pretraining {len(selection['members'])} models"
     generation = generation_in_work(observed, level)
+    phase: SearchPhase = "BlockSearch" if level == "block" else "MacroSearch"
+    if generation == generations_of(observed, level):
+        return phase, f"the {level} level ends"
     what = f"{level} generation {generation + 1} of {phase_of(observed, level).generations}"
     decided = observed.document(level, generation_part(generation), "generation")
     if decided is not None:
         message = f"{what}: evaluating {len(decided['members'])} architectures"
     else:
         message = f"{what}: measuring step times"
-    return ("BlockSearch" if level == "block" else "MacroSearch"), message
+    return phase, message
 
 
 def conditions_of(
