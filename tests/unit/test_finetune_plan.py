@@ -75,6 +75,12 @@ def test_a_pin_that_the_zoo_lacks_is_refused_with_what_it_has():
     assert simulation.created == []
 
 
+def test_the_bucket_of_the_zoo_is_no_place_for_outputs():
+    status = RequestSimulation({"outputURI": "s3://nasoa-system/zoo/fashion"}).end()
+    assert reason(status, "Accepted") == "OutputInSystemBucket"
+    assert "name a bucket of your own" in status["message"]
+
+
 def test_a_time_limit_too_short_for_every_model_says_the_least_that_works():
     status = RequestSimulation({"timeLimit": "5s"}).end()
     assert (status["phase"], reason(status)) == ("Failed", "TimeLimitTooShort")

@@ -19,7 +19,7 @@ from nasoa_operator.finetune.status import TERMINAL, status_of
 from nasoa_operator.jobs import build_job, dataset_uri_in_pod
 from nasoa_operator.outcomes import ObservedJob, Outcome
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
-from nasoa_operator.search.problems import Problem
+from nasoa_operator.problems import Problem, output_problems
 from nasoa_runtime.online.candidates import NothingFits
 from nasoa_runtime.records import (
     DatasetReference,
@@ -74,8 +74,9 @@ def problem_of(observed: ObservedRequest) -> Problem | None:
     if observed.zoo is None:
         message = f"spec.zoo: there is no zoo {observed.spec.zoo!r} yet; the request waits for it"
         return Problem("ZooNotFound", message, waits=True)
-    problems = request_problems(observed.spec, observed.zoo.models)
-    return Problem(problems[0].reason, problems[0].message) if problems else None
+    problems = output_problems(observed.spec.output_uri, observed.settings.system_bucket)
+    problems += [Problem(p.reason, p.message) for p in request_problems(observed.spec, observed.zoo.models)]
+    return problems[0] if problems else None
 
 
 def next_step(observed: ObservedRequest) -> Plan:

@@ -19,7 +19,7 @@ from nasoa_operator.api.finetune import (
 )
 from nasoa_operator.api.types import seconds, timestamp
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.search.problems import Problem
+from nasoa_operator.problems import Problem
 
 TERMINAL = ("Succeeded", "Failed")
 RUNNERS_UP_SHOWN = 5

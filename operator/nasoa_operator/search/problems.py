@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nasoa_operator.accept import search_problems
+from nasoa_operator.problems import Problem, output_problems
 from nasoa_operator.search.observed import ObservedSearch
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why an object is not accepted; ``waits`` if it may become acceptable without an edit."""
-
-    reason: str
-    message: str
-    waits: bool = False
 
 
 def problems_of(observed: ObservedSearch) -> list[Problem]:
@@ -26,6 +16,7 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
     elif observed.document("spec") is not None:
         return []  # It was accepted, and what was accepted can't be edited.
     problems = [Problem(p.reason, p.message) for p in search_problems(observed.spec)]
+    problems += output_problems(observed.spec.output_uri, observed.settings.system_bucket)
     enrolled = observed.settings.search_namespaces
     if enrolled and observed.owner.namespace not in enrolled:
         message = (

@@ -9,10 +9,10 @@ from typing import Any
 from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
 from nasoa_operator.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_operator.api.types import timestamp
+from nasoa_operator.problems import Problem
 from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of, spaces_of
 from nasoa_operator.search.limits import device_seconds
 from nasoa_operator.search.observed import LEVELS, Level, ObservedSearch, generation_part, individuals
-from nasoa_operator.search.problems import Problem
 from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front
 
