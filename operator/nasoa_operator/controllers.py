@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.api.search import NASSearchSpec
@@ -15,7 +17,9 @@ from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
 from nasoa_operator.jobs import Owner
 from nasoa_operator.observe import Documents, in_thread, observe_jobs
+from nasoa_operator.outcomes import explain
 from nasoa_operator.plan import Manifest, Plan
+from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.settings import Settings
@@ -25,6 +29,20 @@ from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.zoo import read_manifest
 
 TERMINAL = ("Succeeded", "Failed")
+S = TypeVar("S", bound=BaseModel)
+
+
+def read_spec(model: type[S], manifest: Manifest) -> S:
+    """The spec of an object.
+
+    Raises:
+        InvalidSpecError: it was written for another version of the API; admission would refuse it today.
+    """
+    try:
+        return model.model_validate(manifest["spec"])
+    except ValidationError as error:
+        message = f"spec.{explain(error)}: delete this object, and create it anew with what the CRD in force allows"
+        raise InvalidSpecError(message) from error
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class SearchController:
 
     async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> search.ObservedSearch:
         """A snapshot of one search; a finished one is not looked up in S3 any more."""
-        spec = NASSearchSpec.model_validate(manifest["spec"])
+        spec = read_spec(NASSearchSpec, manifest)
         status = manifest.get("status", {})
         uid = spec.resume_from or owner.uid
         ended = status.get("phase") in TERMINAL
@@ -51,6 +69,7 @@ class SearchController:
             owner.namespace,
             owner.uid,
             partial(search.job_context, lambda step: f"{base}/{step}"),
+            now,
         )
         zoo = None if ended else await in_thread(self._zoo_owner, spec.zoo.name)
         extractor = None if ended else await in_thread(self._extractor, self.settings.extractor)
@@ -95,7 +114,7 @@ class RequestController:
 
     async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> finetune.ObservedRequest:
         """A snapshot of one request; zoo and predictor only where they are about to be needed."""
-        spec = FineTuneRequestSpec.model_validate(manifest["spec"])
+        spec = read_spec(FineTuneRequestSpec, manifest)
         status = manifest.get("status", {})
         ended = status.get("phase") in TERMINAL
         found = {} if ended else await in_thread(self.documents.read_all, f"requests/{owner.uid}/")
@@ -107,6 +126,7 @@ class RequestController:
             owner.namespace,
             owner.uid,
             partial(finetune.job_context, lambda step: f"{base}/{step}"),
+            now,
         )
         undecided = not ended and "schedule.json" not in found and "failed.json" not in found
         store, bucket = self.documents.store, self.documents.bucket

@@ -6,9 +6,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from nasoa_operator.blockage import blockage_of
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.outcomes import (
     JobContext,
@@ -89,19 +91,21 @@ async def observe_jobs(
     namespace: str,
     owner_uid: str,
     context_of: Callable[[str], JobContext | None],
+    now: datetime,
 ) -> dict[str, ObservedJob]:
-    """The owner's Jobs by step; finished ones with outcomes, running ones with metrics."""
+    """The owner's Jobs by step; finished ones with outcomes, others with metrics and what keeps their pods waiting."""
     jobs: dict[str, ObservedJob] = {}
     for manifest in await cluster.list_jobs(namespace, owner_uid):
         job = observed_job(manifest)
         context = context_of(job.step)
-        if context is not None and not job.deleting and (job.finished or job.active):
-            pods = await cluster.list_pods(namespace, job.name)
+        if context is not None and not job.deleting:
+            pods = await cluster.list_pods(namespace, job.name) if job.finished or job.active else []
             if job.finished:
                 outcomes = await in_thread(job_outcomes, store, job, pods, context)
                 job = replace(job, outcomes=outcomes, metrics=step_times.of_job(job.uid))
             else:
-                job = replace(job, metrics=await step_times.observe(job.uid, pods))
+                metrics = await step_times.observe(job.uid, pods)
+                job = replace(job, metrics=metrics, blockage=blockage_of(manifest, pods, now))
         jobs[job.step] = job
     return jobs
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nasoa_operator.blockage import Blockage
 from nasoa_operator.jobs import CONTAINER, INPUT_DIGEST_ANNOTATION, STEP_LABEL
 from nasoa_operator.plan import Manifest
 from nasoa_runtime.records import (
@@ -68,6 +69,8 @@ class ObservedJob:
     """What the pods' metrics said last: step, planned steps, loss, profiled step times."""
     failure: str = ""
     """The Job's own reason where it failed as a whole, such as ``DeadlineExceeded``."""
+    blockage: Blockage | None = None
+    """What keeps the pods of an unfinished Job from running."""
 
 
 def observed_job(manifest: Manifest) -> ObservedJob:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
 from nasoa_operator.api.base import GROUP, VERSION
-from nasoa_operator.api.conditions import Condition, find_condition, set_condition
+from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.api.types import timestamp
-from nasoa_operator.cluster import Cluster
+from nasoa_operator.blockage import CONDITION as RUNNABLE
+from nasoa_operator.blockage import Blockage, with_blockage
+from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.plan import Event, Manifest, Plan
@@ -27,15 +29,32 @@ logger = logging.getLogger(__name__)
 ROUNDS_AT_MOST = 40
 """Plans carried out in one go; more are left to the next reconciliation."""
 BUSY_REQUEUE_SECONDS = 0.5
+REFUSED_REQUEUE_SECONDS = 20.0
 STORAGE = "StorageReachable"
 TERMINAL = ("Succeeded", "Failed")
+
+
+class InvalidSpecError(Exception):
+    """The spec is one that this version can't read, although the API server took it."""
+
+
+class JobRefusedError(Exception):
+    """A Job can't be created: somebody has to change something in the cluster first."""
+
+    def __init__(self, blockage: Blockage) -> None:
+        super().__init__(blockage.message)
+        self.blockage = blockage
 
 
 class Controller(Protocol):
     """What differs between the two kinds: how one is observed, and what follows."""
 
     async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> Any:
-        """A snapshot of everything the plan needs."""
+        """A snapshot of everything the plan needs.
+
+        Raises:
+            InvalidSpecError: the spec can't be read.
+        """
 
     def plan(self, observed: Any) -> Plan:
         """What follows from the snapshot."""
@@ -79,8 +98,15 @@ class Reconciler:
             try:
                 written, plan = await self._round(manifest, owner)
             except StoreError as error:
-                await self._report_storage(manifest, owner, error)
+                reason = type(error).__name__.removesuffix("Error")
+                await self._report(manifest, owner, STORAGE, reason, str(error), "waiting for S3: ")
                 raise
+            except InvalidSpecError as error:
+                await self._report(manifest, owner, "Accepted", "InvalidSpec", str(error))
+                return None
+            except JobRefusedError as error:
+                await self._report(manifest, owner, RUNNABLE, error.blockage.reason, error.blockage.message)
+                return REFUSED_REQUEUE_SECONDS
             if written is None:
                 return BUSY_REQUEUE_SECONDS
             manifest = written
@@ -100,6 +126,10 @@ class Reconciler:
         observed = await controller.observe(manifest, owner, self.clock())
         plan = await in_thread(controller.plan, observed)
         await self._apply(plan, owner, observed.jobs)
+        if plan.status is not None:
+            blockages = [job.blockage for job in observed.jobs.values()]
+            generation = manifest["metadata"]["generation"]
+            plan = replace(plan, status=with_blockage(plan.status, blockages, generation, self.clock()))
         return await self._write_status(manifest, plan, owner), plan
 
     async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, Any]) -> None:
@@ -115,7 +145,7 @@ class Reconciler:
             if event is not None:
                 await self._say(owner, event)
         for job in plan.jobs:
-            if await self.cluster.create_job(job):
+            if await self._create_job(job):
                 step = job["metadata"]["labels"][STEP_LABEL]
                 name, pods = job["metadata"]["name"], job["spec"]["completions"]
                 count = "one pod" if pods == 1 else f"{pods} pods"
@@ -147,22 +177,41 @@ class Reconciler:
                 await self._say(owner, event)
         return written
 
-    async def _report_storage(self, manifest: Manifest, owner: Owner, error: StoreError) -> None:
-        """Say on the object that S3 is the reason why nothing moves."""
+    async def _create_job(self, job: Manifest) -> bool:
+        """Create a Job; a refusal that another try does not change is told to the owner."""
+        name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+        try:
+            return await self.cluster.create_job(job)
+        except NameConflictError as error:
+            raise JobRefusedError(Blockage("NameConflict", str(error))) from error
+        except ClusterError as error:
+            if error.temporary:
+                raise
+            message = f"the API server refuses Job {name} in namespace {namespace}: {error.message}"
+            if error.status == 403 and "cannot create resource" in error.message:
+                message = (
+                    f"the operator may not create Jobs in namespace {namespace}: an administrator enrols the "
+                    "namespace with a RoleBinding to the ClusterRole nasoa-jobs"
+                )
+            raise JobRefusedError(Blockage("JobRefused", message)) from error
+
+    async def _report(
+        self, manifest: Manifest, owner: Owner, kind: str, reason: str, text: str, prefix: str = ""
+    ) -> None:
+        """Say on the object why nothing moves: condition ``kind`` is false."""
         before = dict(manifest.get("status", {}))
         conditions = [Condition.read(c) for c in before.get("conditions", [])]
         generation = manifest["metadata"]["generation"]
-        reason = type(error).__name__.removesuffix("Error")
-        changed = set_condition(conditions, STORAGE, "False", reason, str(error), generation, self.clock())
+        changed = set_condition(conditions, kind, "False", reason, text, generation, self.clock())
         if changed == conditions:
             return
         before.setdefault("phase", "Pending")
         status = before | {
             "conditions": [c.to_manifest() for c in changed],
-            "message": f"waiting for S3: {error}"[:2000],
+            "message": shorten(f"{prefix}{text}"),
         }
         if await self.cluster.write_status(manifest, status) is not None:
-            await self._say(owner, Event(reason, str(error)[:900], f"{STORAGE}-{reason}", type="Warning"))
+            await self._say(owner, Event(reason, text[:900], f"{kind}-{reason}", type="Warning"))
 
     async def _say(self, owner: Owner, event: Event) -> None:
         await self.cluster.create_event(event_manifest(owner, event, self.clock()))
@@ -175,7 +224,7 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Eve
     for c in after.get("conditions", []):
         if known.get(c["type"], ("", ""))[:2] == (c["status"], c["reason"]):
             continue
-        bad = (c["type"] == "Accepted" and c["status"] == "False") or (c["type"] == "Failed" and c["status"] == "True")
+        bad = (c["type"], c["status"]) in {("Accepted", "False"), (RUNNABLE, "False"), ("Failed", "True")}
         if bad or c["type"] in {"Accepted", "Complete"}:
             key = f"{c['type']}-{c['status']}-{c['reason']}"
             events.append(Event(c["reason"], c["message"][:900], key, "Warning" if bad else "Normal"))

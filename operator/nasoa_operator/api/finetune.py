@@ -242,7 +242,7 @@ class FineTuneRequestStatus(StatusPart):
     phase: RequestPhase = "Pending"
     """Where the request is."""
     conditions: Conditions = ()
-    """Accepted, Planned, Complete, Failed."""
+    """Accepted, Planned, Complete, Failed; PodsRunnable and StorageReachable once something stood in the way."""
     statistics: Statistics | None = None
     """What the probe found."""
     schedule: Schedule | None = None

@@ -299,7 +299,7 @@ class NASSearchStatus(StatusPart):
     phase: SearchPhase = "Pending"
     """Where the search is."""
     conditions: Conditions = ()
-    """Accepted, Progressing, Complete, Failed."""
+    """Accepted, Progressing, Complete, Failed; PodsRunnable and StorageReachable once something stood in the way."""
     level: Literal["block", "macro"] | None = None
     """Level in work."""
     generation: int | None = Field(default=None, ge=0)

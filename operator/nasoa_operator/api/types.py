@@ -57,15 +57,19 @@ def _is_duration(text: str) -> str:
 Duration = Annotated[
     str,
     AfterValidator(_is_duration),
-    Field(
-        max_length=32,
-        json_schema_extra=rules(
-            rule(
-                f"self.matches('{DURATION_PATTERN}') && self != '' && duration(self) > duration('0s')"
-                " && duration(self) <= duration('250000h')",
-                DURATION_MESSAGE,
-            )
-        ),
+    # A number without a unit passes the schema's type, so that it is refused by the rule, which says what to write.
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            **rules(
+                rule(
+                    f"type(self) == string && self.matches('{DURATION_PATTERN}') && self != ''"
+                    " && duration(self) > duration('0s') && duration(self) <= duration('250000h')",
+                    DURATION_MESSAGE,
+                )
+            ),
+        }
     ),
 ]
 """A length of time, such as ``90m``; always above zero."""
@@ -98,8 +102,11 @@ S3_PATTERN = f"^s3://{_BUCKET}{_PATH}$"
 DATASET_PATTERN = f"^(s3://{_BUCKET}|pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?){_PATH}$"
 # A segment of dots would leave the prefix that the tenant's credentials are good for, or the mounted claim.
 _DOTS_PATTERN = "(^|/)[.]{1,2}(/|$)"
-DATASET_MESSAGE = "must be s3://BUCKET/PREFIX or pvc://CLAIM/PATH: a folder of class folders of images, without . or .."
-OUTPUT_MESSAGE = "must be s3://BUCKET/PREFIX (a bucket has 3 to 63 characters; no . or .. in the path)"
+_PATH_MESSAGE = "A path has ASCII letters, digits, spaces and !_.*()=@:+,- between single slashes, without . or .."
+DATASET_MESSAGE = (
+    f"must be s3://BUCKET/PREFIX or pvc://CLAIM/PATH: a folder of class folders of images. {_PATH_MESSAGE}"
+)
+OUTPUT_MESSAGE = f"must be s3://BUCKET/PREFIX; a bucket has 3 to 63 characters. {_PATH_MESSAGE}"
 
 
 def _matching(pattern: str, message: str, forbidden: str | None = None) -> AfterValidator:

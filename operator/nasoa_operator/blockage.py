@@ -1,0 +1,150 @@
+"""What keeps a Job's pods from running, told in terms of the spec. Pure: from Job and pod manifests.
+
+None of it fails an object. A Secret may be created, a node may become free; the pods then start by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
+from nasoa_operator.plan import Manifest
+
+CONDITION = "PodsRunnable"
+TERMINAL = ("Succeeded", "Failed")
+PATIENCE_SECONDS = 20.0
+"""What may pass by itself is said only after this long: a busy node, a controller that has not got to the Job yet."""
+CREATION_PATIENCE_SECONDS = 90.0
+"""Images are pulled and volumes are mounted while a container is being created."""
+CREATING = {"ContainerCreating", "PodInitializing"}
+IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+_REASON = re.compile("[A-Z][A-Za-z0-9]{0,62}")
+_NO_SECRET = re.compile(r'secrets? "(?P<name>[^"]+)" not found')
+_NO_KEY = re.compile(r"couldn't find key (?P<key>\S+) in Secret \S+/(?P<name>\S+)")
+_NO_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
+_NO_PATH = re.compile(r"(?i)subpath")
+
+
+@dataclass(frozen=True)
+class Blockage:
+    """Why pods don't run: a reason for programs, and what to do about it for people."""
+
+    reason: str
+    message: str
+
+
+def blockage_of(job: Manifest, pods: Sequence[Manifest], now: datetime) -> Blockage | None:
+    """What keeps an unfinished Job's pods from running; ``None`` if nothing does, or if it may still pass by itself."""
+    if job["spec"].get("suspend") or "deletionTimestamp" in job["metadata"]:
+        return None
+    if not pods:
+        return _without_pods(job, now)
+    waiting = [p for p in pods if p.get("status", {}).get("phase", "Pending") == "Pending"]
+    for pod in waiting:
+        found = _waiting_container(pod, now)
+        if found is not None:
+            return found
+    if any(pod.get("status", {}).get("phase") == "Running" for pod in pods):
+        # Others of this Job wait for their turn on the nodes that there are.
+        return None
+    return next(filter(None, (_unscheduled(pod, now) for pod in waiting)), None)
+
+
+def _without_pods(job: Manifest, now: datetime) -> Blockage | None:
+    status, name = job.get("status", {}), job["metadata"]["name"]
+    begun = any(status.get(count) for count in ("active", "failed", "succeeded", "terminating"))
+    if begun or not _older(status.get("startTime"), now, PATIENCE_SECONDS):
+        return None
+    message = (
+        f"no pod of Job {name} can be created: `kubectl describe job {name} -n {job['metadata']['namespace']}` says "
+        "why. A quota may be used up, or the service account or priority class of spec.podTemplate may be missing"
+    )
+    return Blockage("PodsNotCreated", message)
+
+
+def _waiting_container(pod: Manifest, now: datetime) -> Blockage | None:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        waiting = status.get("state", {}).get("waiting", {})
+        reason, text = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+        if not _REASON.fullmatch(reason):
+            continue
+        if reason in CREATING:
+            if not _older(pod["status"].get("startTime"), now, CREATION_PATIENCE_SECONDS):
+                continue
+            why = text or f"`kubectl describe pod {name} -n {namespace}` says why"
+            return Blockage(reason, f"pod {name} has not been able to start for a while: {why}")
+        return Blockage(reason, _explained(reason, text, namespace, name))
+    return None
+
+
+def _explained(reason: str, text: str, namespace: str, pod: str) -> str:
+    """A container's reason to wait in terms of the spec, where it is one of those that tenants cause."""
+    if found := _NO_SECRET.search(text):
+        return (
+            f"spec.storage.secretName: there is no Secret {found['name']!r} in namespace {namespace}: create it with "
+            "the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the pods start by themselves"
+        )
+    if found := _NO_KEY.search(text):
+        return (
+            f"spec.storage.secretName: Secret {found['name']!r} has no key {found['key']}: add it (it needs "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and the pods start by themselves"
+        )
+    if _NO_PATH.search(text):
+        return f"spec.dataset.uri: the path is not to be had in the claim: {text}"
+    if reason in IMAGE_REASONS:
+        return f"the image of pod {pod} can't be pulled ({text or reason}): the operator's NASOA_POD_IMAGE names it"
+    return f"pod {pod} can't start: {text or reason}"
+
+
+def _unscheduled(pod: Manifest, now: datetime) -> Blockage | None:
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] != "PodScheduled" or condition["status"] != "False":
+            continue
+        text = str(condition.get("message") or condition.get("reason") or "")
+        namespace = pod["metadata"]["namespace"]
+        if found := _NO_CLAIM.search(text):
+            claim = found["name"]
+            message = (
+                f"spec.dataset.uri: there is no PersistentVolumeClaim {claim!r} in namespace {namespace}: create it, "
+                "or delete this object and name another one"
+            )
+            return Blockage("ClaimNotFound", message)
+        if _older(condition.get("lastTransitionTime"), now, PATIENCE_SECONDS):
+            message = (
+                f"no node takes pod {pod['metadata']['name']} yet: {text.rstrip('.')}. It waits for one that spec.device and "
+                "spec.podTemplate fit"
+            )
+            return Blockage("Unschedulable", message)
+    return None
+
+
+def _older(timestamp: str | None, now: datetime, seconds: float) -> bool:
+    return timestamp is not None and (now - datetime.fromisoformat(timestamp)).total_seconds() >= seconds
+
+
+def with_blockage(
+    status: Mapping[str, Any], blockages: Iterable[Blockage | None], generation: int, now: datetime
+) -> dict[str, Any]:
+    """``status`` with what keeps pods from running: as its message, and as condition :data:`CONDITION`.
+
+    The condition is there from the first blockage on, and becomes true once there is none any more.
+    """
+    result = dict(status)
+    conditions = [Condition.read(c) for c in status.get("conditions", [])]
+    blocked = next(filter(None, blockages), None)
+    if blocked is not None:
+        text = blocked.message
+        conditions = set_condition(conditions, CONDITION, "False", blocked.reason, text, generation, now)
+        result["message"] = shorten(text)
+    else:
+        before = find_condition(conditions, CONDITION)
+        if before is None or before.status == "True" or status.get("phase") in TERMINAL:
+            return result
+        conditions = set_condition(conditions, CONDITION, "True", "Runnable", "the pods can run", generation, now)
+    result["conditions"] = [c.to_manifest() for c in conditions]
+    return result
