@@ -115,10 +115,8 @@ def _unscheduled(pod: Manifest, now: datetime) -> Blockage | None:
             )
             return Blockage("ClaimNotFound", message)
         if _older(condition.get("lastTransitionTime"), now, PATIENCE_SECONDS):
-            message = (
-                f"no node takes pod {pod['metadata']['name']} yet: {text.rstrip('.')}. It waits for one that spec.device and "
-                "spec.podTemplate fit"
-            )
+            name, why = pod["metadata"]["name"], text.rstrip(".")
+            message = f"no node takes pod {name} yet: {why}. It waits for one that spec.device and spec.podTemplate fit"
             return Blockage("Unschedulable", message)
     return None
 
