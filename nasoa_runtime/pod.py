@@ -37,7 +37,7 @@ from nasoa_runtime.records import (
     TerminationMessage,
     digest,
 )
-from nasoa_runtime.store import ObjectStore, StoreUnavailable, connect
+from nasoa_runtime.store import ObjectStore, StoreDenied, StoreError, StoreUnavailable, connect
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,6 +96,24 @@ def retrying(action: Callable[[], T], pauses_seconds: tuple[float, ...] = ATTEMP
             log.warning("%s; trying again in %.1f s.", error, pause)
             time.sleep(pause)
     return action()
+
+
+@contextmanager
+def blaming(field_name: str) -> Iterator[None]:
+    """Within, what S3 refuses for good is the fault of a field of the spec, which the error then names.
+
+    Raises:
+        BadInputError: in place of a :class:`StoreError` that another attempt would meet again.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        denied = isinstance(error, StoreDenied)
+        keys = "; a pod's keys come from the Secret that storage.secretName names" if denied else ""
+        msg = f"{field_name}: {error}{keys}."
+        raise BadInputError(msg) from error
 
 
 @dataclass
@@ -196,13 +214,15 @@ class Pod:
     def found_result(self, document: AnyInput) -> TerminationMessage | None:
         """The termination message of a result that an earlier attempt of this index wrote, if there is one."""
         uri = self.result_uri(document.result_uri)
-        found = retrying(lambda: self.store.get(uri))
+        with blaming("outputURI"):
+            found = retrying(lambda: self.store.get(uri))
         return None if found is None else self._message(document.program, uri, found.body)
 
     def publish(self, document: AnyInput, result: AnyResult) -> TerminationMessage:
         """Write the result create-only and return the message that names what counts, ours or an earlier one."""
         uri = self.result_uri(document.result_uri)
-        body = retrying(lambda: self.store.create_or_read(uri, result.to_json()))
+        with blaming("outputURI"):
+            body = retrying(lambda: self.store.create_or_read(uri, result.to_json()))
         return self._message(document.program, uri, body)
 
     def _message(self, program: Any, uri: str, body: bytes) -> TerminationMessage:

@@ -12,6 +12,8 @@ from nasoa_runtime.failures import BadInputError
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"])
 TRAIN, TEST = "train", "test"
+LONGEST_CLASS_NAME = 128
+"""Characters; results and models carry the names of all classes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def keep_at_most(folders: Folders, limit: int | None, seed: int) -> Folders:
 
 
 def _hidden(path: str) -> bool:
-    return any(part.startswith(".") or part in {"__MACOSX", "lost+found"} for part in PurePosixPath(path).parts)
+    parts = PurePosixPath(path).parts
+    return path.startswith("/") or any(p.startswith(".") or p in {"__MACOSX", "lost+found"} for p in parts)
 
 
 def _place(parts: tuple[str, ...], *, layered: bool) -> tuple[str, str] | None:
@@ -118,10 +121,18 @@ def _check(uri: str, places: set[tuple[str, str]], images: dict[tuple[str, str],
             f"for example {root}/cat/1.png and {root}/dog/1.png."
         )
         raise BadInputError(msg)
-    for name in sorted(trained):
-        if not images.get((TRAIN, name)):
-            msg = f"dataset.uri: class {name!r} under {root} has no images: add some or remove its folder."
-            raise BadInputError(msg)
+    empty = sorted(name for name in trained if not images.get((TRAIN, name)))
+    if empty:
+        more = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""
+        msg = f"dataset.uri: class {empty[0]!r} under {root} has no images{more}: add some or remove its folder."
+        raise BadInputError(msg)
+    long = sorted(name for name in trained if len(name) > LONGEST_CLASS_NAME)
+    if long:
+        msg = (
+            f"dataset.uri: the name of class folder {long[0][:40]!r}... under {root} has {len(long[0])} characters: "
+            f"rename it to at most {LONGEST_CLASS_NAME}."
+        )
+        raise BadInputError(msg)
     if len(trained) < 2:
         msg = f"dataset.uri: only one class, {min(trained)!r}, under {root}: a classifier needs at least two folders."
         raise BadInputError(msg)

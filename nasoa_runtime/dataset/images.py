@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import warnings
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -16,6 +19,12 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 LOW_RESOLUTION = 64
 """Up to this size images are loaded at the size they are trained at; above, with a margin to crop from."""
 MARGIN = 1.15
+LARGEST_PIXELS = 64_000_000
+"""Decoded, such an image takes up to half a gibibyte; a few kilobytes of PNG can claim any size."""
+LARGE_PIXELS = 4_000_000
+"""Images above are decoded one at a time, so that many at once don't fill the pod's memory."""
+_LARGE = threading.Lock()
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # The limit above is lower, and says what to do.
 
 
 class BrokenImageError(ValueError):
@@ -40,12 +49,29 @@ def decode(content: bytes, size: int, interpolation: Interpolation = "bilinear")
         with Image.open(io.BytesIO(content)) as image:
             # Large JPEGs are decoded at a fraction of their size, never below what is needed.
             image.draft("RGB", (2 * size, 2 * size))
-            pixels = to_rgb(image)
+            count = _checked_count(image)
+            with _LARGE if count > LARGE_PIXELS else nullcontext():
+                pixels = to_rgb(image)
+                if pixels.size != (size, size):
+                    pixels = ImageOps.fit(pixels, (size, size), RESAMPLING[interpolation])
+    except BrokenImageError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
-        raise BrokenImageError(str(error)) from error
-    if pixels.size != (size, size):
-        pixels = ImageOps.fit(pixels, (size, size), RESAMPLING[interpolation])
+        raise BrokenImageError(str(error) or type(error).__name__) from error
     return np.asarray(pixels, dtype=np.uint8)
+
+
+def _checked_count(image: Image.Image) -> int:
+    """Pixels of an image, which is not decoded yet.
+
+    Raises:
+        BrokenImageError: They are too many.
+    """
+    count = image.width * image.height
+    if count > LARGEST_PIXELS:
+        msg = f"{image.width} x {image.height} pixels, more than {LARGEST_PIXELS // 10**6} million: scale it down"
+        raise BrokenImageError(msg)
+    return count
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -17,9 +17,9 @@ from nasoa_runtime.dataset.folders import Folders, ImageFile, arrange, keep_at_m
 from nasoa_runtime.dataset.images import BrokenImageError, Interpolation, Pixels, decode, load_size
 from nasoa_runtime.dataset.split import Splits, dataset_digest, split
 from nasoa_runtime.failures import BadInputError
-from nasoa_runtime.pod import retrying
+from nasoa_runtime.pod import blaming, retrying
 from nasoa_runtime.records import DatasetReference, digest
-from nasoa_runtime.store import ObjectStore, StoreError, StoreUnavailable
+from nasoa_runtime.store import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -97,19 +97,15 @@ def open_source(reference: DatasetReference, store: Callable[[], ObjectStore]) -
 def _open_bucket(uri: str, store: ObjectStore) -> Source:
     prefix = uri.rstrip("/") + "/"
     inside = prefix.removeprefix("s3://").partition("/")[2]
-    try:
+    with blaming("dataset.uri"):
         names = retrying(lambda: [listed.key[len(inside) :] for listed in store.list(prefix)])
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
-        msg = f"dataset.uri: {error}."
-        raise BadInputError(msg) from error
     if not names:
         msg = f"dataset.uri: there is nothing under {prefix}: check the prefix, and that the upload has finished."
         raise BadInputError(msg)
 
     def read(path: str) -> bytes:
-        found = retrying(lambda: store.get(prefix + path))
+        with blaming("dataset.uri"):
+            found = retrying(lambda: store.get(prefix + path))
         if found is None:
             msg = f"dataset.uri: {prefix}{path} vanished while the dataset was read: start again when it is settled."
             raise BadInputError(msg)
@@ -154,11 +150,14 @@ def read_dataset(
     pixels = np.empty((len(folders.files), side, side, 3), dtype=np.uint8) if resident else None
 
     def read_one(position: int, file: ImageFile) -> str | BrokenImageError:
-        content = source.read(file.path)
         try:
+            content = source.read(file.path)
             decoded = decode(content, side, interpolation)
         except BrokenImageError as error:
             return error
+        except OSError as error:
+            # A link that leads nowhere, or a file that nobody but its owner may read.
+            return BrokenImageError(error.strerror or str(error))
         if pixels is not None:
             pixels[position] = decoded
         elif source.root is None:
@@ -186,7 +185,7 @@ def read_dataset(
         classes=folders.classes,
         digest=dataset_digest(folders.classes, labels, digests, tests),
         labels=np.asarray(labels, dtype=np.int64),
-        splits=split(labels, digests, tests, reference.seed, has_test_folder=has_test_folder),
+        splits=split(labels, digests, tests, reference.seed, has_test_folder=has_test_folder, classes=folders.classes),
         side=side,
         interpolation=interpolation,
         pixels=pixels,
@@ -199,6 +198,9 @@ def read_dataset(
         "%s: %d images of %d classes in %.1f s; %d other files ignored, %d broken images skipped.",
         source.uri, len(files), len(folders.classes), dataset.seconds, folders.ignored, len(broken),
     )  # fmt: skip
+    twice = len(set(zip(digests, labels, strict=True))) - len(set(digests))
+    if twice:
+        log.warning("%d images are in more than one class: no network can tell these apart.", twice)
     return dataset
 
 

@@ -44,6 +44,7 @@ def split(
     seed: int,
     *,
     has_test_folder: bool | None = None,
+    classes: Sequence[str] = (),
 ) -> Splits:
     """Cut each class into train, validation and test; copies of one image stay on one side.
 
@@ -54,6 +55,7 @@ def split(
         seed: Another seed gives another cut.
         has_test_folder: Whether there is one, even if its images were not read; ``None``: if ``tests`` has any.
             Without one, 20 % are cut off as test.
+        classes: Names of the classes, for messages.
 
     Raises:
         BadInputError: There are too few images to validate with.
@@ -90,7 +92,12 @@ def split(
     splits = Splits(positions("train"), positions("validation"), positions("test"))
     untrained = set(labels) - {labels[position] for position in splits.train}
     if untrained:
-        msg = f"dataset.uri: class number {min(untrained)} has only copies of other classes' or test images: add some."
+        first = min(untrained)
+        name = repr(classes[first]) if first < len(classes) else f"number {first}"
+        msg = (
+            f"dataset.uri: class {name} has no image of its own to train on, only copies of test "
+            "images: add different ones."
+        )
         raise BadInputError(msg)
     return splits
 

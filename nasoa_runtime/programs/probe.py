@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch, probe_preprocessing
 from nasoa_runtime.dataset.reading import Dataset
-from nasoa_runtime.pod import Pod, retrying
+from nasoa_runtime.pod import Pod, blaming, retrying
 from nasoa_runtime.records import (
     DatasetStatistics,
     MeasuredModel,
@@ -79,7 +79,8 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     )
     uri = cached_uri(document, dataset.digest)
     if uri is not None:
-        retrying(lambda: pod.store.create(uri, result.to_json()))
+        with blaming("outputURI"):
+            retrying(lambda: pod.store.create(uri, result.to_json()))
     return result
 
 

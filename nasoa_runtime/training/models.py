@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nasoa_runtime.architecture.network import build
 from nasoa_runtime.failures import BadInputError
-from nasoa_runtime.pod import retrying
+from nasoa_runtime.pod import blaming, retrying
 from nasoa_runtime.store import ObjectStore
 
 HEAD_ONLY = 5
@@ -136,13 +136,14 @@ def fetch_weights(store: ObjectStore, uri: str, expected_digest: str) -> bytes:
     Raises:
         BadInputError: They are missing or other than named.
     """
-    found = retrying(lambda: store.get(uri))
+    with blaming("zoo"):
+        found = retrying(lambda: store.get(uri))
     if found is None:
-        msg = f"weights: there is no object {uri}: the zoo's manifest names weights that are gone; publish them again."
+        msg = f"zoo: there is no object {uri}: its manifest names weights that are gone; publish them again."
         raise BadInputError(msg)
     actual = hashlib.sha256(found.body).hexdigest()
     if actual != expected_digest:
-        msg = f"weights: {uri} has digest {actual[:12]}, not {expected_digest[:12]}: the object was changed."
+        msg = f"zoo: {uri} has digest {actual[:12]}, not {expected_digest[:12]}: the object was changed."
         raise BadInputError(msg)
     return found.body
 

@@ -1,6 +1,7 @@
 """Reading datasets: folders, images, splits."""
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,14 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return buffer.getvalue()
+
+
+def a_bomb(width: int, height: int) -> bytes:
+    """A PNG of a few kilobytes that claims to be this large; nothing of it is ever decoded."""
+    body = bytearray(encoded(Image.new("1", (8, 8))))
+    body[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    body[29:33] = zlib.crc32(body[12:29]).to_bytes(4, "big")
+    return bytes(body)
 
 
 # --- Folders ---------------------------------------------------------------------------------------------------------
@@ -261,3 +270,62 @@ def test_without_its_test_images_a_dataset_is_still_cut_80_20(tmp_path: Path) ->
 def test_a_dataset_elsewhere_is_refused(uri, message, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=message):
         read_dataset(DatasetReference(uri=uri), 16, no_store, tmp_path)
+
+
+# --- What nobody should do -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        pytest.param(
+            [f"{'c' * 129}/1.png", "b/1.png"], "has 129 characters: rename it to at most 128", id="a long class name"
+        ),
+        pytest.param(["/etc/1.png", "b/1.png"], "only one class, 'b'", id="a key with two slashes names no class"),
+        pytest.param([".git/1.png", "b/1.png"], "only one class, 'b'", id="hidden folders are no classes"),
+    ],
+)
+def test_class_folders_that_cannot_be_used_say_what_to_change(paths, words) -> None:
+    with pytest.raises(BadInputError, match=words):
+        arrange("s3://b/d", paths)
+
+
+def test_many_empty_folders_are_counted_and_one_is_named() -> None:
+    with pytest.raises(BadInputError, match=r"class 'empty-0' under s3://b/d has no images \(nor have 2999 others\)"):
+        arrange("s3://b/d", ["a/1.png", "b/1.png"], [f"empty-{n}/" for n in range(3000)])
+
+
+def test_class_names_may_have_dots_spaces_and_any_script() -> None:
+    assert arrange("s3://b/d", ["v1.2/1.png", "größe 3/1.png", "猫/1.png"]).classes == ("größe 3", "v1.2", "猫")
+
+
+def test_an_image_that_claims_a_hundred_megapixels_is_not_decoded() -> None:
+    with pytest.raises(BrokenImageError, match="10000 x 10000 pixels, more than 64 million: scale it down"):
+        decode(a_bomb(10_000, 10_000), 32)
+
+
+def test_an_image_of_one_pixel_is_an_image() -> None:
+    assert decode(encoded(Image.new("RGB", (1, 1), "red")), 32).tolist() == [[[255, 0, 0]] * 32] * 32
+
+
+def test_a_file_that_cannot_be_read_is_a_broken_image(tmp_path) -> None:
+    root = make_images(tmp_path / "data", classes=2, per_class=60)
+    (root / "class-0" / "zz.png").symlink_to("nowhere.png")
+    assert read(root).broken == ("class-0/zz.png: No such file or directory",)
+
+
+def test_a_class_of_copies_of_test_images_is_named(tmp_path) -> None:
+    root = tmp_path / "data"
+    make_images(root / "train", classes=2, per_class=20)
+    make_images(root / "test", classes=2, per_class=20, seed=1)
+    for image in (root / "train" / "class-1").iterdir():
+        image.write_bytes((root / "test" / "class-1" / image.name).read_bytes())
+    with pytest.raises(BadInputError, match="class 'class-1' has no image of its own to train on, only copies"):
+        read(root)
+
+
+def test_the_same_image_in_two_classes_stays_on_one_side(tmp_path) -> None:
+    root = make_images(tmp_path / "data", classes=2, per_class=20)
+    (root / "class-1" / "copy.png").write_bytes((root / "class-0" / "3.png").read_bytes())
+    splits = read(root).splits
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 41
