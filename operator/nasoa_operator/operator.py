@@ -54,7 +54,7 @@ class Operator:
             secret_key=environment.get("AWS_SECRET_ACCESS_KEY"),
         )
         session = aiohttp.ClientSession()
-        documents, step_times = Documents(store, settings.system_bucket), StepTimes(session)
+        documents, step_times = Documents(store, settings.system_bucket), StepTimes(session, settings.prometheus_url)
         reconciler = Reconciler(
             cluster,
             documents,

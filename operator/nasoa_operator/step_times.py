@@ -1,9 +1,14 @@
-"""What running pods say of themselves through Prometheus: step times, and how far they are."""
+"""What running pods say of themselves through Prometheus: step times, and how far they are.
+
+Where a Prometheus is configured it is asked; without one, or while it does not answer, the pods are scraped.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,6 +29,7 @@ KNOWN = {
     "nasoa_images_per_second",
 }
 JOBS_KEPT = 2_000
+LARGEST = 1e12
 PAGE_LIMIT_BYTES = 1_000_000
 
 
@@ -38,22 +44,41 @@ def parse(text: str) -> dict[str, float]:
     try:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                if not 0 <= sample.value < 1e12:
-                    continue
-                if sample.name == PROFILED:
-                    found[profiled(sample.labels.get("architecture", "")[:256])] = sample.value
-                elif sample.name in KNOWN:
-                    found[sample.name] = sample.value
+                found |= known_sample(sample.name, sample.labels, sample.value)
     except ValueError as error:
         logger.debug("a metrics page can't be read: %s", error)
+    return found
+
+
+def known_sample(name: str, labels: Mapping[str, str], value: float) -> dict[str, float]:
+    """A sample under the name by which it is kept; nothing if it is not ours, or no figure."""
+    if not 0 <= value < LARGEST:
+        return {}
+    if name == PROFILED:
+        return {profiled(labels.get("architecture", "")[:256]): value}
+    return {name: value} if name in KNOWN else {}
+
+
+def parse_answer(answer: Any) -> dict[str, float]:
+    """The samples we know of an answer of Prometheus's query API; a broken answer has none."""
+    found: dict[str, float] = {}
+    try:
+        for series in answer["data"]["result"]:
+            labels = series["metric"]
+            found |= known_sample(labels["__name__"], labels, float(series["value"][1]))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        logger.debug("an answer of Prometheus can't be read: %r", error)
     return found
 
 
 class StepTimes:
     """Scrapes the pods of running Jobs and remembers what was seen until the Job is recorded."""
 
-    def __init__(self, session: aiohttp.ClientSession, timeout_seconds: float = 2.0) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, prometheus_url: str | None = None, timeout_seconds: float = 2.0
+    ) -> None:
         self._session = session
+        self._prometheus_url = prometheus_url.rstrip("/") if prometheus_url else None
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._seen: dict[str, dict[str, float]] = {}
 
@@ -62,15 +87,34 @@ class StepTimes:
         return dict(self._seen.get(job_uid, {}))
 
     async def observe(self, job_uid: str, pods: Sequence[Manifest]) -> Mapping[str, float]:
-        """Scrape the running pods of a Job; one that does not answer is passed over."""
+        """What the running pods of a Job say now; one that does not answer is passed over."""
         seen = self._seen.setdefault(job_uid, {})
         while len(self._seen) > JOBS_KEPT:
             self._seen.pop(next(iter(self._seen)))
+        asked = await self._ask(pods) if self._prometheus_url is not None else {}
+        if asked:
+            seen.update(asked)
+            return dict(seen)
         for pod in pods:
             status = pod.get("status", {})
             if status.get("phase") == "Running" and status.get("podIP"):
                 seen.update(await self._scrape(status["podIP"]))
         return dict(seen)
+
+    async def _ask(self, pods: Sequence[Manifest]) -> dict[str, float]:
+        """Ask Prometheus for the last samples of ``pods``, by the labels that pod monitors attach."""
+        running = [pod["metadata"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+        if not running:
+            return {}
+        names = "|".join(re.escape(metadata["name"]).replace("\\", "\\\\") for metadata in running)
+        query = f'{{__name__=~"{PREFIX}.+",namespace="{running[0]["namespace"]}",pod=~"{names}"}}'
+        url = f"{self._prometheus_url}/api/v1/query"
+        try:
+            async with self._session.get(url, params={"query": query}, timeout=self._timeout) as response:
+                return parse_answer(await response.json()) if response.status == 200 else {}
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            logger.warning("Prometheus at %s does not answer, the pods are scraped: %s", self._prometheus_url, error)
+            return {}
 
     async def _scrape(self, address: str) -> dict[str, float]:
         host = f"[{address}]" if ":" in address else address
