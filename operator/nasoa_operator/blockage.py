@@ -5,6 +5,7 @@ None of it fails an object. A Secret may be created, a node may become free; the
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.plan import Manifest
+from nasoa_runtime.records import EXIT_BAD_INPUT, EXIT_CHECKPOINTED, EXIT_DIVERGED
 
 CONDITION = "PodsRunnable"
 TERMINAL = ("Succeeded", "Failed")
@@ -43,6 +45,9 @@ def blockage_of(job: Manifest, pods: Sequence[Manifest], now: datetime) -> Block
         return None
     if not pods:
         return _without_pods(job, now)
+    failed = _tried_again(pods)
+    if failed is not None:
+        return failed
     waiting = [p for p in pods if p.get("status", {}).get("phase", "Pending") == "Pending"]
     for pod in waiting:
         found = _waiting_container(pod, now)
@@ -64,6 +69,28 @@ def _without_pods(job: Manifest, now: datetime) -> Blockage | None:
         "why. A quota may be used up, or the service account or priority class of spec.podTemplate may be missing"
     )
     return Blockage("PodsNotCreated", message)
+
+
+def _tried_again(pods: Sequence[Manifest]) -> Blockage | None:
+    """The last failure, where all pods have failed and Kubernetes is about to start another."""
+    ended: list[tuple[str, int, str]] = []
+    for pod in pods:
+        status = pod.get("status", {})
+        if status.get("phase") != "Failed":
+            return None
+        for container in status.get("containerStatuses", []):
+            state = container.get("state", {}).get("terminated", {})
+            word = (str(state.get("finishedAt", "")), int(state.get("exitCode", 1)), str(state.get("message", "")))
+            ended.append(word)
+    _, code, text = max(ended, default=("", 0, ""))
+    if code in {0, EXIT_BAD_INPUT, EXIT_DIVERGED, EXIT_CHECKPOINTED}:
+        return None  # Nothing is tried again because of these, or it was no failure.
+    try:
+        document = json.loads(text)
+        text = str(document.get("message", "")) if isinstance(document, dict) else text
+    except ValueError:
+        pass
+    return Blockage("PodFailed", f"the last pod failed and is tried again: {text[:1000] or f'exit code {code}'}")
 
 
 def _waiting_container(pod: Manifest, now: datetime) -> Blockage | None:

@@ -99,7 +99,7 @@ async def observe_jobs(
         job = observed_job(manifest)
         context = context_of(job.step)
         if context is not None and not job.deleting:
-            pods = await cluster.list_pods(namespace, job.name) if job.finished or job.active else []
+            pods = await cluster.list_pods(namespace, job.name) if job.finished or job.pods else []
             if job.finished:
                 outcomes = await in_thread(job_outcomes, store, job, pods, context)
                 job = replace(job, outcomes=outcomes, metrics=step_times.of_job(job.uid))

@@ -7,6 +7,7 @@ everything else becomes a failure with a name, and a message for people.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from nasoa_operator.blockage import Blockage
 from nasoa_operator.jobs import CONTAINER, INPUT_DIGEST_ANNOTATION, STEP_LABEL
-from nasoa_operator.plan import Manifest
+from nasoa_operator.plan import Manifest, SuspendJob
 from nasoa_runtime.records import (
     EXIT_BAD_INPUT,
     EXIT_DIVERGED,
@@ -27,6 +28,14 @@ from nasoa_runtime.records import (
 )
 
 RESULT_LIMIT_BYTES = 4 * 1024 * 1024
+REASONS = {
+    "dataset": "InvalidDataset",
+    "outputURI": "InvalidOutput",
+    "zoo": "InvalidZoo",
+    "timeLimit": "TimeLimitTooShort",
+}
+"""Reasons by the field of the spec that a pod's message starts with."""
+_FIELD = re.compile(f"(?P<field>{'|'.join(REASONS)})[.:]")
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -63,6 +72,8 @@ class ObservedJob:
     queued: bool
     """Whether a Kueue queue decides when it runs."""
     active: int
+    pods: int = 0
+    """Pods there were so far, whatever became of them."""
     deleting: bool = False
     outcomes: tuple[Outcome, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -88,9 +99,20 @@ def observed_job(manifest: Manifest) -> ObservedJob:
         suspended=bool(spec.get("suspend", False)),
         queued="kueue.x-k8s.io/queue-name" in metadata.get("labels", {}),
         active=int(status.get("active", 0)),
+        pods=sum(int(status.get(count, 0)) for count in ("active", "succeeded", "failed", "terminating")),
         deleting="deletionTimestamp" in metadata,
         failure=f"{failed.get('reason', '')}: {failed.get('message', '')}" if failed else "",
     )
+
+
+def suspension_of(job: ObservedJob, suspend: bool) -> SuspendJob | None:
+    """What brings an unfinished Job's suspension in line with the spec's; ``None`` if it is.
+
+    A Job that a queue admits is suspended also while it waits: there it is the Workload that is asked.
+    """
+    if job.finished or job.suspended == suspend:
+        return None
+    return SuspendJob(job.name, suspend)
 
 
 @dataclass(frozen=True)
@@ -167,6 +189,14 @@ def failed_outcome(word: PodWord) -> Outcome:
     by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}.get(word.exit_code or 0, by_reason)
     kind = failure if failure in {"OutOfMemory", "TimedOut", "Diverged"} and by_code != "BadInput" else by_code
     return Outcome(word.index, failure=kind, message=text or f"exit code {word.exit_code} ({word.reason})")
+
+
+def bad_input(outcome: Outcome) -> tuple[str, str]:
+    """Reason and message of an object that fails for what a pod says of its spec; the message names the field."""
+    named = _FIELD.match(outcome.message)
+    if named is None:
+        return "InvalidInput", outcome.message
+    return REASONS[named["field"]], f"spec.{outcome.message}"
 
 
 def read_result(index: int, content: bytes, program: str, expected_digest: str | None) -> Outcome:

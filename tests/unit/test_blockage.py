@@ -105,6 +105,24 @@ def test_what_passes_by_itself_is_not_said(job, pods):
     assert blockage_of(job, pods, NOW) is None
 
 
+def an_ended_pod(message, code=69):
+    terminated = {"exitCode": code, "message": message, "finishedAt": ago(3)}
+    return {
+        "metadata": {"name": "digits-probe-0-abcde", "namespace": "team"},
+        "status": {"phase": "Failed", "containerStatuses": [{"name": "nasoa", "state": {"terminated": terminated}}]},
+    }
+
+
+def test_between_two_tries_the_failure_of_the_last_is_told():
+    found = blockage_of(a_job(failed=1), [an_ended_pod('{"message": "S3 does not answer"}')], NOW)
+    assert found == Blockage("PodFailed", "the last pod failed and is tried again: S3 does not answer")
+
+
+@pytest.mark.parametrize("code", [pytest.param(64, id="bad input"), pytest.param(75, id="stopped on request")])
+def test_what_is_not_tried_again_for_itself_is_not_told(code):
+    assert blockage_of(a_job(failed=1), [an_ended_pod("words", code)], NOW) is None
+
+
 def test_a_job_that_gets_no_pods_says_where_the_reason_is():
     found = blockage_of(a_job(), [], NOW)
     assert found.reason == "PodsNotCreated"

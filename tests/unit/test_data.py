@@ -299,6 +299,7 @@ def test_class_names_may_have_dots_spaces_and_any_script() -> None:
     assert arrange("s3://b/d", ["v1.2/1.png", "größe 3/1.png", "猫/1.png"]).classes == ("größe 3", "v1.2", "猫")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_image_that_claims_a_hundred_megapixels_is_not_decoded() -> None:
     with pytest.raises(BrokenImageError, match="10000 x 10000 pixels, more than 64 million: scale it down"):
         decode(a_bomb(10_000, 10_000), 32)

@@ -92,7 +92,7 @@ def test_a_time_limit_too_short_for_every_model_says_the_least_that_works():
 def test_an_unusable_dataset_fails_the_request_with_the_pods_words():
     words = "dataset.uri: class 'b' has no images"
     status = RequestSimulation(program=failing(ProbeInput, "BadInput", words)).end()
-    assert (status["phase"], reason(status), status["message"]) == ("Failed", "InvalidDataset", words)
+    assert (status["phase"], reason(status), status["message"]) == ("Failed", "InvalidDataset", f"spec.{words}")
 
 
 def test_a_failed_request_teaches_nothing():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nasoa_operator.observe import index_outcome
-from nasoa_operator.outcomes import JobContext, PodWord, last_words, read_message
+from nasoa_operator.outcomes import JobContext, Outcome, PodWord, bad_input, last_words, read_message
 from nasoa_runtime.records import canonical_json, digest
 from nasoa_runtime.store import Object
 
@@ -139,3 +139,18 @@ def test_a_stored_result_that_the_message_does_not_name_is_refused():
 def test_a_pod_that_vanished_without_a_result_was_disrupted():
     outcome = index_outcome(Stored("", b""), None, 0, CONTEXT, "BackoffLimitExceeded: too many")
     assert (outcome.failure, outcome.message) == ("Disrupted", "BackoffLimitExceeded: too many")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param(
+            "dataset.uri: only one class", ("InvalidDataset", "spec.dataset.uri: only one class"), id="the data"
+        ),
+        pytest.param("outputURI: no bucket", ("InvalidOutput", "spec.outputURI: no bucket"), id="the output"),
+        pytest.param("zoo: weights are gone", ("InvalidZoo", "spec.zoo: weights are gone"), id="the zoo"),
+        pytest.param("architectures: none", ("InvalidInput", "architectures: none"), id="none of the spec"),
+    ],
+)
+def test_bad_input_is_told_by_the_field_of_the_spec(message, expected):
+    assert bad_input(Outcome(0, failure="BadInput", message=message)) == expected

@@ -122,9 +122,9 @@ def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
     words = "dataset.uri: no class folders under s3://tenant/fashion-mnist; put each class's images into a folder"
     bad = Outcome(0, failure="BadInput", message=words)
     status = Simulation(SMALL, program=with_outcome(bad, EvaluateInput)).end()
-    assert (status["phase"], status["message"]) == ("Failed", words)
+    assert (status["phase"], status["message"]) == ("Failed", f"spec.{words}")
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
-    assert failed["reason"] == "InvalidInput"
+    assert failed["reason"] == "InvalidDataset"
 
 
 def test_a_space_with_fewer_members_than_wanted_ends_and_says_so():
@@ -239,3 +239,16 @@ def test_the_wall_clock_limit_counts_from_the_creation():
     status = simulation.end()
     assert simulation.documents["limit.json"]["message"].endswith("spec.limits.maxWallClock is 10s")
     assert status["phase"] == "Failed"
+
+
+def test_suspending_asks_for_what_differs_and_only_of_jobs_that_run():
+    simulation = Simulation(SMALL)
+    while not simulation.created:
+        simulation.step()
+    step = simulation.created[-1]
+    finished = simulation.jobs[step]
+    simulation.jobs = {step: dataclasses.replace(finished, finished=False, active=1, outcomes=())}
+    simulation.spec = SMALL | {"suspend": True}
+    assert [(s.name, s.suspend) for s in simulation.step().suspensions] == [(finished.name, True)]
+    simulation.jobs = {step: finished}
+    assert simulation.step().suspensions == ()

@@ -17,7 +17,7 @@ from nasoa_operator.finetune.scheduling import (
 )
 from nasoa_operator.finetune.status import TERMINAL, status_of
 from nasoa_operator.jobs import build_job, dataset_uri_in_pod
-from nasoa_operator.outcomes import ObservedJob, Outcome
+from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input, suspension_of
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
 from nasoa_operator.problems import Problem, output_problems
 from nasoa_runtime.online.candidates import NothingFits
@@ -108,6 +108,8 @@ def probe(observed: ObservedRequest) -> Plan:
             f"{known.images} training images in {known.classes} classes; steps take "
             f"{outcome.result.step_correction:.2f} times what the zoo's table says"
         )
+        if known.broken_images:
+            message += f"; {known.broken_images} broken images are left out: {'; '.join(known.broken_examples)}"
         body = {"formatVersion": 1, "result": outcome.result.model_dump(mode="json")}
         return Plan(
             documents=(Document(observed.key("probe"), body, Event("Probed", message, "probe")),),
@@ -200,8 +202,9 @@ def fail(observed: ObservedRequest, failure: Failure) -> Plan:
 
 def failure_of(outcome: Outcome, step: str) -> Failure:
     """A pod's failure as the request's."""
+    if outcome.failure == "BadInput":
+        return Failure(*bad_input(outcome))
     reasons = {
-        "BadInput": "InvalidDataset" if step == "probe" else "InvalidInput",
         "OutOfMemory": "OutOfMemory",
         "InvalidResult": "InvalidResult",
         "TimedOut": "TimeLimitReached",
@@ -229,12 +232,8 @@ def recorded(observed: ObservedRequest, job: ObservedJob) -> bool:
 
 def suspensions(observed: ObservedRequest) -> tuple[SuspendJob, ...]:
     """``suspend`` stops the fine-tuning, never the probe: a suspended request is still planned."""
-    return tuple(
-        SuspendJob(job.name, observed.spec.suspend)
-        for job in observed.jobs.values()
-        if job.step.startswith("finetune") and not job.finished and not job.queued
-        if job.suspended != observed.spec.suspend
-    )
+    jobs = (job for job in observed.jobs.values() if job.step.startswith("finetune"))
+    return tuple(filter(None, (suspension_of(job, observed.spec.suspend) for job in jobs)))
 
 
 def dataset_reference(observed: ObservedRequest) -> DatasetReference:

@@ -8,7 +8,7 @@ from typing import Any
 from nasoa_operator.api.search import PhaseSpec
 from nasoa_operator.api.types import seconds
 from nasoa_operator.jobs import build_job, dataset_uri_in_pod
-from nasoa_operator.outcomes import ObservedJob, Outcome
+from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input
 from nasoa_operator.plan import Document, Event, Plan
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
 from nasoa_operator.search.observed import (
@@ -116,6 +116,8 @@ def profile(observed: ObservedSearch, level: Level, generation: int, index: int,
     if not isinstance(outcome.result, ProfileResult):
         if outcome.failure == "InvalidResult" and not step.endswith(RETRY):
             return Plan(jobs=(profile_job(observed, level, generation, index, base + RETRY, proposed),))
+        if outcome.failure == "BadInput":
+            return stop(observed, *bad_input(outcome))
         return stop(observed, "ProfilingFailed", f"{base}: {outcome.failure}: {outcome.message}")
     body = profile_record(job, outcome.result, [c["encoding"] for c in proposed["candidates"]])
     limit = phase_of(observed, level).max_step_time
@@ -239,9 +241,9 @@ def evaluate(observed: ObservedSearch, level: Level, generation: int, decision: 
             return Plan()
         for position, index in enumerate(invalid):
             outcomes[index] = checked(retry.outcomes[position], members[index]["encoding"])
-    bad_input = next((o for o in outcomes.values() if o.failure == "BadInput"), None)
-    if bad_input is not None:
-        return stop(observed, "InvalidInput", bad_input.message)
+    refused = next((o for o in outcomes.values() if o.failure == "BadInput"), None)
+    if refused is not None:
+        return stop(observed, *bad_input(refused))
     ordered = tuple(outcomes[index] for index in range(len(members)))
     return record_evaluations(observed, level, generation, members, ordered)
 
