@@ -169,6 +169,8 @@ class Cluster:
         """Set ``active`` of the Kueue Workload that stands for a Job; nothing happens where there is none."""
         path = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{namespace}/workloads"
         for workload in await self._list(path, f"kueue.x-k8s.io/job-uid={job_uid}"):
+            if workload["spec"].get("active", True) == active:
+                continue
             await self._patch(f"{path}/{workload['metadata']['name']}", {"spec": {"active": active}})
 
     # --- events and leases ---

@@ -19,7 +19,8 @@ from nasoa_operator.blockage import Blockage, with_blockage
 from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
-from nasoa_operator.plan import Event, Manifest, Plan
+from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.plan import Event, Manifest, Plan, SuspendJob
 from nasoa_operator.workqueue import Key
 from nasoa_runtime.records import canonical_json
 from nasoa_runtime.store import StoreError
@@ -132,7 +133,7 @@ class Reconciler:
             plan = replace(plan, status=with_blockage(plan.status, blockages, generation, self.clock()))
         return await self._write_status(manifest, plan, owner), plan
 
-    async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, Any]) -> None:
+    async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, ObservedJob]) -> None:
         for document in plan.documents:
             created = await in_thread(self.documents.create, document.key, canonical_json(dict(document.body)))
             if not created:
@@ -152,9 +153,16 @@ class Reconciler:
                 await self._say(owner, Event("JobCreated", f"Job {name} has {count} for {step}", f"job-{step}"))
         by_name = {job.name: job for job in jobs.values()}
         for suspension in plan.suspensions:
-            await self.cluster.suspend_job(owner.namespace, suspension.name, suspend=suspension.suspend)
+            await self._suspend(suspension, by_name[suspension.name], owner)
         for name in plan.delete_jobs:
             await self.cluster.delete_job(owner.namespace, name, by_name[name].uid)
+
+    async def _suspend(self, suspension: SuspendJob, job: ObservedJob, owner: Owner) -> None:
+        """Stop or go on with a Job: through its Workload where a queue admits it, else by its own field."""
+        if job.queued:
+            await self.cluster.activate_workload(owner.namespace, job.uid, active=not suspension.suspend)
+        else:
+            await self.cluster.suspend_job(owner.namespace, suspension.name, suspend=suspension.suspend)
 
     async def _write_status(self, manifest: Manifest, plan: Plan, owner: Owner) -> Manifest | None:
         """Write the status if it differs; ``None`` if the object has changed since it was read."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.outcomes import ObservedJob, suspension_of
 from nasoa_operator.plan import Document, Event, Plan, SuspendJob
 from nasoa_operator.search import publishing
 from nasoa_operator.search.generations import next_of_generation
@@ -84,10 +84,5 @@ def recorded(observed: ObservedSearch, job: ObservedJob) -> bool:
 
 
 def suspensions(observed: ObservedSearch) -> tuple[SuspendJob, ...]:
-    """Jobs whose suspension differs from the spec's; where a queue admits them, it decides about resuming."""
-    wanted = observed.spec.suspend
-    return tuple(
-        SuspendJob(job.name, wanted)
-        for job in observed.jobs.values()
-        if not job.finished and not job.queued and job.suspended != wanted
-    )
+    """Jobs whose suspension differs from the spec's."""
+    return tuple(filter(None, (suspension_of(job, observed.spec.suspend) for job in observed.jobs.values())))
