@@ -220,7 +220,12 @@ def _no_model(request: Request, models: Sequence[ModelChoice]) -> NothingFits:
 
 def _too_short(request: Request, least: float) -> NothingFits:
     if math.isinf(least):
-        return NothingFits("NothingMeasured", "no model has a step time for this device, batch size and frozen stages")
+        message = (
+            f"the zoo's table has no step time for this device at batch size {request.batch_size}, and "
+            f"{request.time_limit_seconds:g} s are too short to measure one: allow more (a minute mostly does), or "
+            "take a batch size, a device and frozen stages that the table has"
+        )
+        return NothingFits("NothingMeasured", message)
     return NothingFits(
         "TimeLimitTooShort",
         f"nothing fits in {request.time_limit_seconds:g} s: the least time limit is {math.ceil(least)} s",
