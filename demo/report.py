@@ -55,10 +55,12 @@ def draw_front(found: dict[str, list[dict[str, Any]]], zoo: list[dict[str, Any]]
             drawstyle="steps-post",
         )
     times = {e["encoding"]: e["stepSeconds"] for e in found["macro"]}
-    for model in sorted(zoo, key=lambda m: times[m["architecture"]]):
+    for index, model in enumerate(sorted(zoo, key=lambda m: times[m["architecture"]])):
         at = (1000 * times[model["architecture"]], 100 * model["source_accuracy"])
         axes.scatter(*at, marker="*", s=180, color="#ddaa33", edgecolor="black", zorder=3)
-        axes.annotate(model["name"], at, textcoords="offset points", xytext=(0, 11), ha="center", fontsize=9)
+        axes.annotate(
+            model["name"], at, textcoords="offset points", xytext=(0, -19 if index % 2 else 11), ha="center", fontsize=9
+        )
     axes.set_xscale("log")
     axes.margins(x=0.08, y=0.12)
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):

@@ -36,7 +36,7 @@ def test_the_search_can_start_and_is_small():
     (search,) = of_kind("NASSearch")
     spec = NASSearchSpec.model_validate(search["spec"])
     assert search_problems(spec) == []
-    assert (spec.block_phase.generations, spec.macro_phase.generations, spec.parallelism, spec.zoo.size) == (3, 3, 2, 3)
+    assert (spec.block_phase.generations, spec.macro_phase.generations, spec.parallelism, spec.zoo.size) == (3, 4, 2, 3)
 
 
 def test_the_requests_use_the_zoo_of_the_search_and_none_of_its_data():
