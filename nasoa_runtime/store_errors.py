@@ -144,7 +144,8 @@ def _from_answer(error: botocore.exceptions.ClientError, at: S3Uri) -> StoreErro
         return MissingObject(f"{at}: there is no such object")
     if code in _DENIED or status in {401, 403}:
         return StoreDenied(
-            f"{at}: access was denied ({code}): check the credentials, and what they may do in bucket {at.bucket!r}"
+            f"{at}: access was denied ({code}): check the credentials, that there is a bucket {at.bucket!r}, and what "
+            "they may do in it"
         )
     if code in _TEMPORARY or status >= 500 or status == 429:
         return StoreUnavailable(f"{at}: S3 asks to come back later ({code or status})")

@@ -31,6 +31,7 @@ ROUNDS_AT_MOST = 40
 """Plans carried out in one go; more are left to the next reconciliation."""
 BUSY_REQUEUE_SECONDS = 0.5
 REFUSED_REQUEUE_SECONDS = 20.0
+FORBIDDEN = 403
 STORAGE = "StorageReachable"
 TERMINAL = ("Succeeded", "Failed")
 
@@ -107,6 +108,11 @@ class Reconciler:
                 return None
             except JobRefusedError as error:
                 await self._report(manifest, owner, RUNNABLE, error.blockage.reason, error.blockage.message)
+                return REFUSED_REQUEUE_SECONDS
+            except ClusterError as error:
+                if error.status != FORBIDDEN:
+                    raise
+                await self._report(manifest, owner, RUNNABLE, "NamespaceNotEnrolled", not_enrolled(owner.namespace))
                 return REFUSED_REQUEUE_SECONDS
             if written is None:
                 return BUSY_REQUEUE_SECONDS
@@ -195,12 +201,9 @@ class Reconciler:
         except ClusterError as error:
             if error.temporary:
                 raise
+            if error.status == FORBIDDEN and "cannot create resource" in error.message:
+                raise JobRefusedError(Blockage("NamespaceNotEnrolled", not_enrolled(namespace))) from error
             message = f"the API server refuses Job {name} in namespace {namespace}: {error.message}"
-            if error.status == 403 and "cannot create resource" in error.message:
-                message = (
-                    f"the operator may not create Jobs in namespace {namespace}: an administrator enrols the "
-                    "namespace with a RoleBinding to the ClusterRole nasoa-jobs"
-                )
             raise JobRefusedError(Blockage("JobRefused", message)) from error
 
     async def _report(
@@ -223,6 +226,14 @@ class Reconciler:
 
     async def _say(self, owner: Owner, event: Event) -> None:
         await self.cluster.create_event(event_manifest(owner, event, self.clock()))
+
+
+def not_enrolled(namespace: str) -> str:
+    """What to do where the operator has no rights."""
+    return (
+        f"the operator may not run Jobs in namespace {namespace}: an administrator enrols the namespace with a "
+        "RoleBinding of the operator's service account to the ClusterRole nasoa-jobs"
+    )
 
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
