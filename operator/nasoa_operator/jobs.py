@@ -181,11 +181,9 @@ def pod_spec(
     dataset: str | None,
 ) -> dict[str, Any]:
     """The pod of a Job, under the restricted Pod Security Standard."""
-    volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
-    mounts: list[dict[str, Any]] = [
-        {"name": "work", "mountPath": WORK_DIRECTORY},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own, since its root is read-only
-    ]
+    # The root is read-only: everything temporary goes where the work goes.
+    volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {}}]
+    mounts: list[dict[str, Any]] = [{"name": "work", "mountPath": WORK_DIRECTORY}]
     if device.type == "cuda":
         # Workers of a data loader hand tensors over through shared memory, of which a container has 64 MiB.
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
@@ -243,6 +241,7 @@ def environment(document: str, storage: StorageSpec) -> list[dict[str, Any]]:
         {"name": INPUT_VARIABLE, "value": document},
         {"name": "NASOA_WORK_DIRECTORY", "value": WORK_DIRECTORY},
         {"name": "HOME", "value": WORK_DIRECTORY},
+        {"name": "TMPDIR", "value": WORK_DIRECTORY},
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]
