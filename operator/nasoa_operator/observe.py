@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from nasoa_operator.blockage import blockage_of
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.outcomes import (
+    RESULT_LIMIT_BYTES,
     JobContext,
     ObservedJob,
     Outcome,
@@ -135,7 +136,8 @@ def index_outcome(
             return outcome
         expected_digest = message.result_digest if message is not None else None
     try:
-        found = store.get(f"{context.result_uri}/{index}.json")
+        # A tenant's object may have any size: no more of it is read than tells that it is too large.
+        found = store.get_range(f"{context.result_uri}/{index}.json", 0, RESULT_LIMIT_BYTES + 1)
     except StoreUnavailable:
         raise
     except StoreError as error:
