@@ -175,14 +175,23 @@ def run(console: Console, *, keep: bool) -> None:
 
 def wait_for_the_end(console: Console, cluster: Cluster, operator: subprocess.Popen[bytes]) -> None:
     """Leave everything running until Ctrl-C."""
+    settings = OUTPUT / "environment.sh"
+    settings.write_text(environment.shell_settings(cluster))
     console.print(
-        f"\nEverything keeps running. Play with it:\n\n"
-        f"  export KUBECONFIG={cluster.kubeconfig}\n"
-        f"  kubectl get nassearch,finetunerequest -n {environment.TENANT_NAMESPACE}\n\n"
-        "Ctrl-C ends it.",
+        "\nEverything keeps running. In another terminal:\n\n"
+        f"  source {settings.relative_to(environment.ROOT)}\n"
+        "  kubectl get nassearch,finetunerequest\n"
+        "  kubectl describe finetunerequest digits\n"
+        "  nasoa zoo list\n"
+        "  nasoa predictor show fashion\n\n"
+        f"The kubeconfig is {cluster.kubeconfig}. Ctrl-C here ends everything.",
         highlight=False,
+        soft_wrap=True,
     )
-    operator.wait()
+    try:
+        operator.wait()
+    finally:
+        settings.unlink()
 
 
 def main() -> int:

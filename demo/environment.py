@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -146,6 +147,19 @@ def administrator(cluster: Cluster) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": identity.access_key,
         "AWS_SECRET_ACCESS_KEY": identity.secret_key,
     }
+
+
+def shell_settings(cluster: Cluster) -> str:
+    """Lines for a shell: kubectl and nasoa on the path, with access to this cluster and its S3."""
+    kubeconfig = cluster.kubeconfig
+    kubectl = [str(cluster.programs["kubectl"]), "config", "set-context", "--current"]
+    subprocess.run(
+        [*kubectl, f"--kubeconfig={kubeconfig}", f"--namespace={TENANT_NAMESPACE}"], check=True, capture_output=True
+    )
+    path = os.pathsep.join([str(cluster.programs["kubectl"].parent), str(Path(sys.executable).parent)])
+    variables = {name: value for name, value in administrator(cluster).items() if name.startswith(("NASOA_", "AWS_"))}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    return "\n".join([f'export PATH={shlex.quote(path)}:"$PATH"', f"export KUBECONFIG={kubeconfig}", *lines, ""])
 
 
 def nasoa(cluster: Cluster, *arguments: str) -> str:
