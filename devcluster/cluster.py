@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,7 +55,13 @@ class Cluster:
 
     @classmethod
     def start(
-        cls, data_dir: Path | str, *, nodes: int = 1, name: str = "nasoa", progress: Progress = binaries.silent
+        cls,
+        data_dir: Path | str,
+        *,
+        nodes: int = 1,
+        name: str = "nasoa",
+        progress: Progress = binaries.silent,
+        images: Mapping[str, Sequence[str]] | None = None,
     ) -> "Cluster":
         """Starts a cluster and returns once pods can be created.
 
@@ -64,6 +70,7 @@ class Cluster:
             nodes: how many local nodes run pods, named ``local-0`` and so on.
             name: what ``status`` shows.
             progress: told in words what is being done.
+            images: what the nodes run for images other than our own: image -> command.
 
         Raises:
             ClusterError: it could not be started; nothing of it is left running.
@@ -82,6 +89,7 @@ class Cluster:
             weed=str(s3.weed()),
             nodes=[f"local-{index}" for index in range(nodes)],
             owner=own_identity(),
+            images={image: list(command) for image, command in (images or {}).items()},
         )
         layout.make()
         _launch(request, layout, progress)

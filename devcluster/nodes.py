@@ -1,8 +1,9 @@
 """Local nodes: their credentials and how each is started."""
 
+import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .certificates import Authority, Pair
 from .components import Component
@@ -14,7 +15,9 @@ PREFIX = "node-"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
 
 
-def local_node(layout: Layout, ports: Mapping[str, int], name: str) -> Component:
+def local_node(
+    layout: Layout, ports: Mapping[str, int], name: str, images: Mapping[str, Sequence[str]] | None = None
+) -> Component:
     """The component that runs a node; its credentials are made on the way.
 
     Raises:
@@ -37,6 +40,7 @@ def local_node(layout: Layout, ports: Mapping[str, int], name: str) -> Component
         "serving-cert": folder / "serving.crt",
         "serving-key": folder / "serving.key",
         "client-ca": folder / "client-ca.crt",
+        "entry-points": json.dumps(images or {}),
     }
     arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
     command = (sys.executable, "-m", "devcluster.node", *arguments)

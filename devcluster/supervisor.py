@@ -45,6 +45,8 @@ class Request:
     weed: str
     nodes: list[str]
     owner: Identity
+    images: dict[str, list[str]]
+    """Image -> the command that local nodes run for it."""
 
     def encode(self) -> bytes:
         """The document on the supervisor's input."""
@@ -122,7 +124,7 @@ class Supervisor:
             await self._condition("the default service account", account, lambda found: found is not None)
 
     async def _start_node(self, name: str) -> None:
-        component = nodes.local_node(self._layout, self._ports, name)
+        component = nodes.local_node(self._layout, self._ports, name, self._request.images)
         unit = self._unit(component)
         unit.start()
         await self._condition(f"node {name}", f"/api/v1/nodes/{name}", node_ready, unit)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import signal
 from collections.abc import Coroutine
@@ -30,6 +31,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--serving-key", required=True, type=Path)
     parser.add_argument("--client-ca", required=True, type=Path, help="authority of the callers' certificates")
     parser.add_argument("--max-pods", type=int, default=110)
+    parser.add_argument(
+        "--entry-points", type=json.loads, default={}, help="JSON object: image -> the command that it runs"
+    )
     return parser.parse_args()
 
 
@@ -54,6 +58,7 @@ async def serve(options: argparse.Namespace) -> None:
         capacity=capacity,
         mounts_refused=refused,
         devices=Devices(capacity.cpus, capacity.gpus),
+        entry_points=options.entry_points,
     )
     agent = Agent(machine)
     context = tls_context(options.serving_cert, options.serving_key, options.client_ca)

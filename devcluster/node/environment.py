@@ -180,8 +180,10 @@ def _variable(
     raise ContainerConfigError(f"variable {variable['name']}: unsupported valueFrom {sorted(origin)}")
 
 
-def command_line(container: JSON, variables: Mapping[str, str]) -> list[str]:
-    """Returns the program and its arguments.
+def command_line(
+    container: JSON, variables: Mapping[str, str], entry_points: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
+    """Returns the program and its arguments; ``entry_points`` says what images run that have no command.
 
     Raises:
         ContainerConfigError: There is no ``command`` and the image is not one whose entry point is known.
@@ -189,7 +191,10 @@ def command_line(container: JSON, variables: Mapping[str, str]) -> list[str]:
     command: Sequence[str] = container.get("command") or ()
     arguments = [expand(one, variables) for one in container.get("args") or ()]
     if not command:
-        if "nasoa" not in container.get("image", ""):
+        image = container.get("image", "")
+        if entry_points and image in entry_points:
+            return [*entry_points[image], *arguments]
+        if "nasoa" not in image:
             raise ContainerConfigError(
                 f"container {container['name']} has no command, and the local node does not read images: "
                 "set command to the program that the image's entry point runs"

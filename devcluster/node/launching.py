@@ -75,7 +75,7 @@ async def build_launch(
     sources = await read_sources(machine, pod["metadata"]["namespace"], container)
     base = _base_variables(machine, pod, container, paths) | grant.variables()
     variables = container_environment(pod, container, sources, identity, base)
-    arguments = command_line(container, variables)
+    arguments = command_line(container, variables, machine.entry_points)
     mounts = volume_mounts(container, volumes, variables) if private else []
     if private:
         mounts += own_mounts(container, paths.message(name), paths.temporary(name))

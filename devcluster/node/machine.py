@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,6 +81,8 @@ class Machine:
     mounts_refused: str | None
     devices: Devices
     addresses: AddressPool = field(default_factory=AddressPool)
+    entry_points: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Image -> what it runs: images are not read here."""
 
     def service_variables(self) -> dict[str, str]:
         """Where a program in a pod finds the API server. There are no service addresses on one machine."""

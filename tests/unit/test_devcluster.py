@@ -143,7 +143,7 @@ def test_a_state_that_is_not_understood_is_an_error_that_names_the_file(tmp_path
 
 
 def test_a_request_survives_its_encoding():
-    request = Request("/root", "mine", {"etcd": "/etcd"}, "/weed", ["local-0"], Identity(1, 2, "boot"))
+    request = Request("/root", "mine", {"etcd": "/etcd"}, "/weed", ["local-0"], Identity(1, 2, "boot"), {"a": ["b"]})
     assert Request.decode(request.encode()) == request
 
 

@@ -161,3 +161,9 @@ def test_the_command_line_follows_from_command_and_arguments(container, argument
 def test_a_foreign_image_without_a_command_is_refused_with_what_to_do():
     with pytest.raises(ContainerConfigError, match="set command to the program that the image's entry point runs"):
         command_line(a_container(image="busybox"), {})
+
+
+def test_an_image_with_a_known_entry_point_needs_no_command():
+    entry_points = {"nasoa/double:test": ["python3.x", "double.py"]}
+    double = a_container(image="nasoa/double:test", args=["probe"])
+    assert command_line(double, {}, entry_points) == ["python3.x", "double.py", "probe"]
