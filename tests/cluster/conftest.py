@@ -6,12 +6,14 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from operated import DOUBLE, Team
 from pods import Namespace
 
 from devcluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,20 @@ def space(cluster: Cluster) -> Iterator[Namespace]:
     cluster.kubectl("create", "namespace", name)
     yield Namespace(cluster, name)
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def double_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """As ``cluster``, but the pods of the operator run a double of their program, which starts in a second."""
+    folder = tmp_path_factory.mktemp("double")
+    with Cluster.start(folder, nodes=1, name="double", progress=print, images=DOUBLE) as running:
+        yield running
+
+
+@pytest.fixture
+def team(double_cluster: Cluster, tmp_path: Path) -> Iterator[Team]:
+    """A namespace with an operator that looks at it; both end with the test."""
+    team = Team(double_cluster, tmp_path)
+    team.start()
+    yield team
+    team.end()

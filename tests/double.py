@@ -1,0 +1,174 @@
+"""A double of the pods' program: the same word at the boundary, with figures that follow from the input alone.
+
+It starts in a second and trains nothing. Objects below the owner's output URI control it, so that tests wait for what
+they cause: ``control/<step>.json`` says what a pod of that step does (``hang`` until ``release/<step>`` exists,
+``exit`` with a code, leave raw ``message`` text as its termination message), and ``starts/`` counts each start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import start_http_server
+from simulation import accuracy, pretrain, profile, run
+
+from nasoa_runtime.architecture.complexity import complexity
+from nasoa_runtime.metrics import PROFILED_STEP_SECONDS
+from nasoa_runtime.records import (
+    EXIT_CHECKPOINTED,
+    INDEX_VARIABLE,
+    INPUT_VARIABLE,
+    INPUTS,
+    METRICS_PORT,
+    TERMINATION_MESSAGE_LIMIT_BYTES,
+    TERMINATION_MESSAGE_VARIABLE,
+    DatasetStatistics,
+    Device,
+    EvaluateInput,
+    FinetuneInput,
+    FinetuneResult,
+    PretrainInput,
+    ProbeInput,
+    ProbeResult,
+    ProfileInput,
+    Run,
+    TerminationMessage,
+    digest,
+)
+from nasoa_runtime.store import ObjectStore, connect
+
+CLASSES = ("a", "b")
+POLL_SECONDS = 0.1
+
+
+class Double:
+    """One pod."""
+
+    def __init__(self) -> None:
+        self.document: Any = INPUTS.validate_json(os.environ[INPUT_VARIABLE])
+        self.index = int(os.environ.get(INDEX_VARIABLE, "0"))
+        self.store: ObjectStore = connect(
+            self.document.store.endpoint,
+            self.document.store.region,
+            os.environ["AWS_ACCESS_KEY_ID"],
+            os.environ["AWS_SECRET_ACCESS_KEY"],
+        )
+        self.root, _, _, self.step = self.document.result_uri.rsplit("/", 3)
+        self.uri = f"{self.document.result_uri}/{self.index}.json"
+
+    def run(self) -> int:
+        """What the pod does; its exit code."""
+        found = self.store.get(self.uri)
+        if found is not None:
+            self.say(found.body)
+            return 0
+        self.store.create(f"{self.root}/starts/{self.step}/{self.index}/{os.environ['POD_NAME']}", b"1")
+        control = self.store.get(f"{self.root}/control/{self.step}.json")
+        wish = json.loads(control.body) if control else {}
+        result = self.result()
+        if isinstance(self.document, ProfileInput):
+            for measured in result.measurements:
+                PROFILED_STEP_SECONDS.labels(architecture=measured.name).set(measured.step_seconds)
+            start_http_server(METRICS_PORT, addr=os.environ["POD_IP"])
+        if wish.get("hang"):
+            while self.store.head(f"{self.root}/release/{self.step}") is None:
+                time.sleep(POLL_SECONDS)
+        if "exit" in wish:
+            return int(wish["exit"])
+        if "message" in wish:
+            self.write(wish["message"].encode())
+            return 0
+        body = result.to_json()
+        self.store.create(self.uri, body)
+        self.say(body)
+        return 0
+
+    def result(self) -> Any:
+        """The result that follows from the input."""
+        match self.document:
+            case ProfileInput():
+                return profile(self.document)
+            case EvaluateInput():
+                return run(self.document, self.index).result
+            case PretrainInput():
+                return self.pretrained(self.document.architectures[self.index])
+            case ProbeInput():
+                return a_probe()
+            case FinetuneInput():
+                return a_run(self.document)
+
+    def pretrained(self, encoding: str) -> Any:
+        """Weights that the zoo takes: as many numbers as the architecture has, all of them zero."""
+        stem = self.document.recipe.low_resolution_stem
+        count = complexity(encoding, classes=len(CLASSES), low_resolution_stem=stem).parameters
+        header = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+        body = struct.pack("<Q", len(header)) + header + bytes(4 * count)
+        self.store.put(f"{self.document.weights_uri}/{self.index}/weights.safetensors", body)
+        found = {"weights_digest": digest(body), "weights_bytes": len(body), "classes": CLASSES}
+        return pretrain(encoding).model_copy(update=found)
+
+    def say(self, body: bytes) -> None:
+        """Leave a termination message that names the result in S3."""
+        message = TerminationMessage(
+            program=self.document.program, index=self.index, result_key=self.uri, result_digest=digest(body)
+        )
+        whole = message.model_copy(update={"result": json.loads(body)}).to_json()
+        self.write(whole if len(whole) <= TERMINATION_MESSAGE_LIMIT_BYTES else message.to_json())
+
+    def write(self, content: bytes) -> None:
+        """Write the termination message."""
+        Path(os.environ[TERMINATION_MESSAGE_VARIABLE]).write_bytes(content)
+
+
+def a_probe() -> ProbeResult:
+    """A probe of two classes on the processor that the double's step-time tables are for."""
+    statistics = DatasetStatistics(
+        digest="ab" * 32,
+        classes=2,
+        images=400,
+        validation_images=100,
+        test_images=100,
+        images_per_class_mean=200,
+        images_per_class_std=0,
+    )
+    return ProbeResult(
+        device=Device(product="test"),
+        statistics=statistics,
+        startup_seconds=2,
+        loading_seconds_per_image=0.0001,
+        step_correction=1,
+        seconds=1,
+    )
+
+
+def a_run(document: FinetuneInput) -> FinetuneResult:
+    """A run of the first regime."""
+    regime = document.regimes[0]
+    reached = accuracy(regime.model)
+    done = Run(regime=regime, steps=regime.steps, validation_accuracy=reached, step_seconds=0.01, seconds=4)
+    return FinetuneResult(
+        runs=(done,),
+        chosen=0,
+        validation_accuracy=reached,
+        test_accuracy=reached,
+        seconds=5,
+        attempts=1,
+        steps=regime.steps,
+        step_seconds=0.01,
+        loading_seconds=0.001,
+        output_uri=document.output_uri,
+        model_digest="cd" * 32,
+    )
+
+
+if __name__ == "__main__":
+    # A pod told to stop never exits 0, and what it has written by then is its checkpoint.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_CHECKPOINTED))
+    sys.exit(Double().run())
