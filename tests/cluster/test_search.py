@@ -117,3 +117,34 @@ def by_index(starts):
     for start in starts:
         found.setdefault(start.rsplit("/", 1)[0], []).append(start)
     return found
+
+
+def storage_of(team, kind, name):
+    """The condition that says whether S3 answers, and the object's message."""
+    status = team.get(kind, name).get("status", {})
+    found = [c for c in status.get("conditions", []) if c["type"] == "StorageReachable"]
+    return (found[0]["status"], found[0]["reason"], status["message"]) if found else None
+
+
+def test_an_s3_that_is_away_is_said_and_waited_for(team, double_cluster):
+    double_cluster.stop_s3()
+    try:
+        team.apply(team.search())
+        truth, reason, message = until(lambda: storage_of(team, "nassearch", "search"), "word of the missing S3")
+        assert (truth, reason) == ("False", "StoreUnavailable")
+        assert message.startswith("waiting for S3: s3://nasoa-system/")
+        assert "StoreUnavailable" in team.reasons("search")
+    finally:
+        double_cluster.start_s3()
+    team.control("block-g0001-profile0", hang=True)
+    team.until_running("block-g0001-profile0")
+    assert storage_of(team, "nassearch", "search")[0] == "True"
+    double_cluster.stop_s3()
+    try:
+        until(lambda: storage_of(team, "nassearch", "search")[0] == "False", "word of the missing S3")
+    finally:
+        double_cluster.start_s3()
+    team.release("block-g0001-profile0")
+    status = team.ended("nassearch", "search")
+    assert (status["evaluated"], status["failed"]) == (8, 0)
+    assert storage_of(team, "nassearch", "search")[0] == "True"
