@@ -9,8 +9,9 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.request import urlopen
 
@@ -59,7 +60,7 @@ def page(address: str) -> str:
 class OperatorProcess:
     """One operator process of a team."""
 
-    def __init__(self, cluster: Cluster, log: Path, namespaces: str) -> None:
+    def __init__(self, cluster: Cluster, log: Path, namespaces: str, settings: Mapping[str, str]) -> None:
         identity = cluster.s3.operator
         self.port = a_free_port()
         variables = {
@@ -74,7 +75,7 @@ class OperatorProcess:
             "AWS_SECRET_ACCESS_KEY": identity.secret_key,
             "OMP_NUM_THREADS": "1",
         }
-        self.process = spawn([sys.executable, "-m", "nasoa_operator"], log=log, variables=variables)
+        self.process = spawn([sys.executable, "-m", "nasoa_operator"], log=log, variables=variables | dict(settings))
 
     def looks(self) -> float:
         """How often it has looked at searches."""
@@ -105,9 +106,9 @@ class Team:
 
     # --- operators ---
 
-    def start(self) -> OperatorProcess:
+    def start(self, settings: Mapping[str, str] = MappingProxyType({})) -> OperatorProcess:
         """Start one more operator."""
-        operator = OperatorProcess(self.cluster, self.directory / "operator.log", self.namespace)
+        operator = OperatorProcess(self.cluster, self.directory / "operator.log", self.namespace, settings)
         self.operators.append(operator)
         return operator
 

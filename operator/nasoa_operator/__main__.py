@@ -9,8 +9,20 @@ import sys
 
 import kopf
 
+from nasoa_operator.cluster import Cluster
+from nasoa_operator.enrolment import watchable
 from nasoa_operator.handlers import register
 from nasoa_operator.settings import Settings, SettingsError
+
+
+async def run(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Watch what may be watched, until told to stop."""
+    watched: set[str] = set()
+    if settings.watch_namespaces:
+        cluster = await Cluster.connect(settings.kubeconfig)
+        watched = {settings.namespace, *await watchable(cluster, settings.watch_namespaces)}
+        await cluster.close()
+    await kopf.operator(registry=registry, standalone=True, clusterwide=not watched, namespaces=sorted(watched))
 
 
 def main() -> int:
@@ -29,9 +41,7 @@ def main() -> int:
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     registry = kopf.OperatorRegistry()
     register(registry, settings)
-    namespaces = settings.watch_namespaces
-    watched = {*namespaces, settings.namespace} if namespaces else ()
-    asyncio.run(kopf.operator(registry=registry, standalone=True, clusterwide=not watched, namespaces=sorted(watched)))
+    asyncio.run(run(registry, settings))
     return 0
 
 

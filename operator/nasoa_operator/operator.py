@@ -114,8 +114,10 @@ class Operator:
         living = set()
         for kind in PLURALS:
             for manifest in await self.cluster.list_objects(kind, self.settings.watch_namespaces):
-                living.add(manifest["metadata"]["uid"])
-                self.hint_object(kind, manifest)
+                metadata = manifest["metadata"]
+                living.add(metadata["uid"])
+                if not self.reconciler.settled(metadata["uid"], metadata["generation"]):
+                    self.hint_object(kind, manifest)
         self.reconciler.forget_all_but(living)
         self.health.reads_succeed = True
 

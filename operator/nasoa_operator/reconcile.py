@@ -124,6 +124,10 @@ class Reconciler:
                 return plan.requeue_seconds
         return BUSY_REQUEUE_SECONDS
 
+    def settled(self, uid: str, generation: int) -> bool:
+        """Whether an object has ended, and nothing of it is left to do."""
+        return (uid, generation) in self._settled
+
     def forget_all_but(self, living: set[str]) -> None:
         """Objects that are gone need not be remembered as settled."""
         self._settled = {revision for revision in self._settled if revision[0] in living}

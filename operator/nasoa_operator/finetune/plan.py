@@ -57,8 +57,8 @@ def plan(observed: ObservedRequest) -> Plan:
         return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
     problem = problem_of(observed)
     if problem is not None:
-        requeue = WAITING_REQUEUE_SECONDS if problem.waits else None
-        return Plan(status=status_of(observed, problem=problem), requeue_seconds=requeue)
+        # What is waited for comes with the resync, so that any number of requests may wait.
+        return Plan(status=status_of(observed, problem=problem))
     step = next_step(observed)
     unfinished = any(not job.finished for job in observed.jobs.values())
     return replace(

@@ -29,8 +29,8 @@ def plan(observed: ObservedSearch) -> Plan:
         return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
     problems = problems_of(observed)
     if problems:
-        status = status_of(observed, problem=problems[0])
-        return Plan(status=status, requeue_seconds=WAITING_REQUEUE_SECONDS if problems[0].waits else None)
+        # What is waited for comes with the resync, so that any number of searches may wait.
+        return Plan(status=status_of(observed, problem=problems[0]))
     step = next_step(observed)
     unfinished = any(not job.finished for job in observed.jobs.values())
     return replace(
