@@ -54,6 +54,7 @@ def answer_state(zoo: str, state: PredictorState, as_json: bool, **more: Any) ->
         "algorithm": state.algorithm,
         "version": state.version,
         "layout_version": state.layout_version,
+        "warm_start": state.warm_start or "none",
         "models": list(state.encoder.models),
         "features": [quantity.name for quantity in state.encoder.table],
         "alpha": [round(float(weight), 6) for weight in state.network.alpha],

@@ -55,7 +55,9 @@ def plan(
     """Rank all that fits and take the best (SPEC 5, Generator).
 
     Candidates whose predictions round to the same are ordered by seconds (cheapest first), then by model,
-    frozen stages and learning rate, so that equal inputs give equal schedules.
+    frozen stages and learning rate, so that equal inputs give equal schedules. Learning rates that the predictor does
+    not tell apart, as when it knows nothing of them yet, take turns from one version to the next, the grid's middle
+    first: that costs nothing by all that is known, and shows how they differ.
     """
     allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)
     if not allowed:
@@ -153,6 +155,7 @@ def _rank(
     iterations = np.repeat(np.array(fits.iterations), len(rates))
     seconds = np.repeat(np.array(fits.seconds), len(rates))
     learning_rate = np.tile(np.array(rates, np.float64), len(fits.iterations))
+    turn = np.tile(_turns(rates, predictor.version), len(fits.iterations))
     count = index.shape[0]
     values = {
         "classes": np.full(count, float(statistics.classes)),
@@ -168,7 +171,7 @@ def _rank(
     }
     scores = predictor.scores(Batch(values, tuple(model.name for model in models), index))
     steps = np.round(scores / SCORE_STEP)
-    order = np.lexsort((learning_rate, frozen, index, seconds, -steps))
+    order = np.lexsort((turn, frozen, index, seconds, -steps))
 
     def candidate(row: int) -> Candidate:
         return Candidate(
@@ -196,6 +199,16 @@ def _rank(
     if runners_up and other_model is not None and other_model not in best:
         best[-1] = other_model
     return Schedule(candidate(best[0]), tuple(candidate(row) for row in best[1:]), count, predictor.version)
+
+
+def _turns(rates: tuple[float, ...], version: int) -> NDArray[np.int64]:
+    """The place of each rate among equals at this version; at version 0 the middle comes first, then its neighbours."""
+    logarithms = np.log(np.array(rates, np.float64))
+    # Of two neighbours the larger comes first: short schedules need it sooner than long ones need the smaller.
+    distance = np.round(np.abs(logarithms - np.median(logarithms)), 1)
+    places = np.empty(len(rates), np.int64)
+    places[np.lexsort((-logarithms, distance))] = np.arange(len(rates))
+    return (places - version) % len(rates)
 
 
 def _column(values: Sequence[float | None]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from typing import Any
 from nasoa_runtime.online.errors import UnreadableState
 from nasoa_runtime.online.features import RunDescription
 from nasoa_runtime.online.state import APPLIED_WINDOW, Outcome, PredictorState
+from nasoa_runtime.online.warm_start import warm_started
 from nasoa_runtime.records import canonical_json, digest
 from nasoa_runtime.store import Contended, ObjectStore, UnreadableObjectError
 
@@ -63,14 +64,14 @@ class _Keys:
 
 
 def read_state(store: ObjectStore, bucket: str, zoo: str, models: Sequence[str] = ()) -> PredictorState:
-    """The zoo's predictor with a column for each of ``models``; a fresh one where nothing was learned yet.
+    """The zoo's predictor with a column for each of ``models``; a warm-started one where no request was learned yet.
 
     Raises:
         UnreadableObjectError: there is a state that this version can't read. It is left as it is.
     """
     keys = _Keys(bucket, zoo)
     found = store.get(keys.state)
-    return PredictorState.new(models=models) if found is None else _parse(found.body, keys).with_models(models)
+    return warm_started(models=models) if found is None else _parse(found.body, keys).with_models(models)
 
 
 def learn_once(
@@ -96,7 +97,7 @@ def learn_once(
     outcomes = outcomes_of(stored, uri)
     for _ in range(ATTEMPTS):
         found = store.get(keys.state)
-        state = PredictorState.new(models=models) if found is None else _parse(found.body, keys)
+        state = warm_started(models=models) if found is None else _parse(found.body, keys)
         applied = _applied_version(store, keys, state, uid)
         if applied is not None:
             _mark(store, keys, uid, applied)
@@ -144,7 +145,7 @@ def rebuild(
     seed: int = 0,
     models: Sequence[str] = (),
 ) -> PredictorState:
-    """Learn everything anew from the recorded outcomes, and make that the zoo's predictor.
+    """Learn everything anew, warm start and recorded outcomes, and make that the zoo's predictor.
 
     What was there, readable or not, is kept under ``predictors/<zoo>/replaced/``. Requests that are learned meanwhile
     are not lost: the swap fails, and the records are read again.
@@ -155,7 +156,7 @@ def rebuild(
     keys = _Keys(bucket, zoo)
     for _ in range(ATTEMPTS):
         found = store.get(keys.state)
-        state = PredictorState.new(algorithm, seed, models=models)
+        state = warm_started(algorithm, seed, models)
         for uid, outcomes in read_outcomes(store, bucket, zoo):
             before = state
             state = before.learn(outcomes, uid) if outcomes else before

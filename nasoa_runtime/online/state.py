@@ -48,6 +48,8 @@ class PredictorState:
     """Changes of the columns, each a new model; independent of ``version``."""
     applied_uids: tuple[str, ...] = ()
     """The last :data:`APPLIED_WINDOW` requests learned from, oldest first."""
+    warm_start: str | None = None
+    """What was learned before the first request; ``None``: nothing."""
 
     @classmethod
     def new(
@@ -127,6 +129,7 @@ class PredictorState:
             "table": [asdict(quantity) for quantity in self.encoder.table],
             "models": list(self.encoder.models),
             "applied_uids": list(self.applied_uids),
+            "warm_start": self.warm_start,
         }
         document = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         arrays: dict[str, NDArray[Any]] = {
@@ -156,6 +159,7 @@ class PredictorState:
             version, layout_version = _count(meta["version"]), _count(meta["layout_version"])
             applied = tuple(str(uid) for uid in meta["applied_uids"])
             algorithm = str(meta["algorithm"])
+            warm_start = None if meta.get("warm_start") is None else str(meta["warm_start"])
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the metadata lacks something or has a wrong type: {error!r}"
             raise UnreadableState(msg) from error
@@ -171,7 +175,7 @@ class PredictorState:
             name.removeprefix("network."): value for name, value in arrays.items() if name.startswith("network.")
         }
         network = load_predictor(algorithm, parameters, encoder.width)
-        return cls(algorithm, encoder, network, version, layout_version, applied)
+        return cls(algorithm, encoder, network, version, layout_version, applied, warm_start)
 
 
 def _read_arrays(content: bytes) -> dict[str, NDArray[Any]]:

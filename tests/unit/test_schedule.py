@@ -144,8 +144,17 @@ def test_of_equal_predictions_the_cheapest_is_taken_then_the_first_by_name():
     models = [a_model("c", {0: 0.2}), a_model("b", {0: 0.2}), a_model("a", {0: 0.5})]
     grid = Grid(learning_rates=(0.1, 0.01))
     chosen = planned(a_request(steps=10), models, predictor=predictor, grid=grid).chosen
-    assert (chosen.model, chosen.learning_rate) == ("b", 0.01)
+    assert (chosen.model, chosen.learning_rate) == ("b", 0.1)
     assert chosen.predicted_accuracy == pytest.approx(0.3)
+
+
+def test_learning_rates_that_are_not_told_apart_take_turns_from_the_middle_outwards():
+    predictor = PredictorState.new(models=["a"])
+    parameters = predictor.network.dump()
+    parameters["head"][:] = 0.0
+    predictor.network._adopt(parameters)
+    chosen = [planned(predictor=dataclasses.replace(predictor, version=n)).chosen.learning_rate for n in range(6)]
+    assert chosen == [0.01, 0.03, 0.003, 0.1, 0.001, 0.01]
 
 
 def test_the_order_of_models_does_not_matter():

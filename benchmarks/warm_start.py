@@ -1,0 +1,171 @@
+"""Regret of a zoo's first requests, with a warm-started predictor and with one that has learned nothing.
+
+Run ``.venv/bin/python benchmarks/warm_start.py [--records FILE] [--seeds 6] [--json]``. Four times, every fourth
+dataset is served (four time limits each) after a warm start from the others. Without a file the excerpt that the tests
+use is taken. ``--pack OUT`` writes the records that the package warm-starts from instead.
+
+Kept are points of runs without linear probing (in these records that leaves the accuracy near chance at every
+setting, which ours does not) with a learning rate of at least 0.0005 (less hardly moves a network within the steps that
+a short request has): a choice by what was set, never by what came of it. Three points a run, as iterations matter.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nasoa_runtime.online.candidates import Grid
+from nasoa_runtime.online.features import Batch, RunDescription
+from nasoa_runtime.online.replay import RecordedRun, read_records
+from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.warm_start import COLUMNS, WarmRecord, record_of, taught
+
+ROOT = Path(__file__).parents[1]
+Curve = list[RecordedRun]
+LEAST_RATE = 5e-4
+TAUGHT = (1.0, 1 / 4, 1 / 16)
+CANDIDATES = (1.0, 1 / 2, 1 / 4, 1 / 8)
+BATCH = 32
+FOLDS = 4
+LIMITS = 4
+REQUESTS = 16
+SPREAD = 20.0
+"""Standard deviation of images a class, which the records don't have: the typical one."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=Path, default=ROOT / "tests" / "golden" / "finetune_records.csv.gz")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--pack", type=Path)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    curves = read_curves(arguments.records)
+    if arguments.pack:
+        arguments.pack.write_bytes(packed(curves))
+        return 0
+    makers: dict[str, Callable[[list[Curve], int], PredictorState]] = {
+        "cold": lambda _, seed: PredictorState.new(seed=seed),
+        "warm": lambda others, seed: taught(lessons(others), seed=seed),
+    }
+    table = {name: measure(curves, make, arguments.seeds) for name, make in makers.items()}
+    if arguments.json:
+        print(json.dumps(table))
+        return 0
+    for name, figures in table.items():
+        print(f"{name:6}" + "".join(f"  {key} {value:.3f}" for key, value in figures.items()))
+    return 0
+
+
+def read_curves(path: Path) -> list[Curve]:
+    """Finished runs without linear probing, each in the order of its iterations."""
+    curves: dict[str, Curve] = {}
+    for record in read_records(path):
+        if not record.linear_probing:
+            curves.setdefault(record.curve, []).append(record)
+    ordered = [sorted(curve, key=lambda point: point.iterations) for curve in curves.values()]
+    return [curve for curve in ordered if curve[-1].final]
+
+
+def points(curve: Curve, fractions: Sequence[float]) -> Curve:
+    """The curve's points nearest to fractions of its length."""
+    return [curve[index] for index in sorted({max(0, round(len(curve) * part) - 1) for part in fractions})]
+
+
+def row_of(point: RecordedRun) -> dict[str, str]:
+    """A point as the packaged file has it, its iterations counted in batches of 32."""
+    values = {name: getattr(point, name) for name in COLUMNS}
+    values["iterations"] *= point.batch_size / BATCH
+    return {name: f"{value:.4g}" for name, value in values.items()}
+
+
+def lessons(curves: Sequence[Curve]) -> list[WarmRecord]:
+    """What a warm start learns of ``curves``."""
+    kept = [curve for curve in curves if curve[0].lr >= LEAST_RATE]
+    return [record_of(row_of(point)) for curve in kept for point in points(curve, TAUGHT)]
+
+
+def packed(curves: Sequence[Curve]) -> bytes:
+    """The packaged file; equal records give equal bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    kept = [curve for curve in curves if curve[0].lr >= LEAST_RATE]
+    writer.writerows(row_of(point) for curve in kept for point in points(curve, TAUGHT))
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def measure(curves: list[Curve], make: Callable[[list[Curve], int], PredictorState], seeds: int) -> dict[str, float]:
+    """Means over folds and seeds of the regret and the accuracy of the first requests."""
+    datasets = sorted({curve[0].dataset for curve in curves})
+    served = []
+    for fold in range(FOLDS):
+        asked = set(datasets[fold::FOLDS])
+        others = [curve for curve in curves if curve[0].dataset not in asked]
+        requests = requests_of([curve for curve in curves if curve[0].dataset in asked])
+        served += [serve(make(others, seed), requests, seed) for seed in range(seeds)]
+    regret, accuracy = np.mean(served, axis=0).T
+    counts = (1, 4, REQUESTS)
+    return {f"regret of first {k}": float(regret[:k].mean()) for k in counts} | {
+        f"accuracy of first {k}": float(accuracy[:k].mean()) for k in counts
+    }
+
+
+def requests_of(curves: Sequence[Curve]) -> list[Curve]:
+    """For each dataset and time limit the candidates: every run as far as the limit reaches, and parts of it."""
+    result = []
+    for dataset in sorted({curve[0].dataset for curve in curves}):
+        own = [curve for curve in curves if curve[0].dataset == dataset]
+        shortest, longest = np.percentile([curve[-1].gpu_seconds for curve in own], (5, 95))
+        for limit in np.geomspace(shortest, longest, LIMITS):
+            reached = [[point for point in curve if point.gpu_seconds <= limit] for curve in own]
+            result.append([point for part in reached if part for point in points(part, CANDIDATES)])
+    return result
+
+
+def serve(state: PredictorState, requests: Sequence[Curve], seed: int) -> list[tuple[float, float]]:
+    """Choose, be charged, learn: (regret, accuracy) of the first requests in an order drawn from ``seed``."""
+    random = np.random.default_rng((seed, 1))
+    served = []
+    for index in random.permutation(len(requests))[:REQUESTS]:
+        candidates = requests[index]
+        rates = random.choice(Grid().learning_rates, len(candidates))
+        runs = [description(point, float(rate)) for point, rate in zip(candidates, rates, strict=True)]
+        accuracies = np.array([point.best_acc for point in candidates])
+        best = int(np.argmax(state.scores(Batch.of(runs, state.encoder.table))))
+        span = np.ptp(accuracies)
+        regret = (accuracies.max() - accuracies[best]) / span if span else 0.0
+        served.append((float(regret), float(accuracies[best])))
+        state = state.learn([Outcome(runs[best], float(accuracies[best]))], f"request-{index}")
+    return served
+
+
+def description(point: RecordedRun, rate: float) -> RunDescription:
+    """A candidate as a zoo's predictor sees it: the model has a name there, the optimiser's rate says nothing."""
+    record = record_of(row_of(point))
+    return RunDescription(
+        model=point.model,
+        classes=record.classes,
+        images_per_class_mean=record.images_per_class,
+        images_per_class_std=SPREAD,
+        iterations=max(1, round(record.iterations)),
+        learning_rate=rate,
+        frozen_stages=record.frozen_stages,
+        source_accuracy=record.source_accuracy,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

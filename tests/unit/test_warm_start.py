@@ -1,0 +1,115 @@
+"""A new zoo's predictor: what it knows before its first request, and how fast real outcomes change that."""
+
+import numpy as np
+import pytest
+
+from nasoa_runtime.online import warm_start
+from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request, Statistics
+from nasoa_runtime.online.features import Batch, RunDescription
+from nasoa_runtime.online.schedule import plan
+from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.warm_start import read_packaged, warm_started
+
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+SEEDS = range(5)
+OUTCOMES = (
+    # Classes, training images, iterations, validation accuracy: five requests to a zoo of small networks.
+    (10, 1151, 140, 0.972),
+    (5, 320, 94, 0.988),
+    (6, 300, 146, 0.704),
+    (6, 775, 306, 0.611),
+    (10, 1280, 219, 0.947),
+)
+
+
+def a_run(classes=10, images=1151, iterations=140, rate=0.1, frozen=0):
+    return RunDescription(
+        "small", classes, images / classes, 3.0, iterations, rate, frozen, 0.8, 0.78, 200_000, 20_000_000
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("frozen", [0, 3, 5])
+def test_more_iterations_are_preferred_to_fewer(seed, frozen):
+    runs = [a_run(iterations=steps, frozen=frozen) for steps in (50, 100, 200, 400, 800)]
+    state = warm_started(seed=seed, models=["small"])
+    assert (np.diff(state.scores(Batch.of(runs, state.encoder.table))) > 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_first_predictions_are_plausible(seed):
+    state = warm_started(seed=seed)
+    runs = [a_run(*outcome[:3], frozen=frozen) for outcome in OUTCOMES for frozen in range(6)]
+    predicted = state.predict(runs)
+    assert predicted.min() >= 0.0
+    assert 0.05 < predicted.mean() < predicted.max() < 0.9
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("step_seconds", [0.05, 0.15, 0.3])
+def test_the_first_request_uses_its_time(seed, step_seconds):
+    models = [
+        ModelChoice(
+            name,
+            {frozen: step_seconds * slower * (1 - 0.12 * frozen) for frozen in range(6)},
+            inference_seconds_per_image=step_seconds / 100,
+            source_accuracy=accuracy,
+            parameters=200_000,
+            macs=20_000_000,
+            domain_similarity=0.8,
+        )
+        for name, slower, accuracy in (("small", 1.0, 0.76), ("large", 1.4, 0.8))
+    ]
+    statistics = Statistics(10, 1150, 290, 115.0, 3.0)
+    state = warm_started(seed=seed, models=["small", "large"])
+    schedule = plan(Request(60.0, 32), models, statistics, Overheads(9.0, 1.5), state)
+    assert schedule.chosen.seconds >= 30.0
+    assert schedule.chosen.learning_rate == 0.01
+
+
+def test_learning_rates_models_and_sizes_are_not_told_apart_before_an_outcome_shows_how():
+    state = warm_started(models=["small", "large"])
+    runs = [a_run(rate=rate) for rate in RATES]
+    runs += [RunDescription("large", 10, 115.1, 90.0, 140, 0.1, 0, 0.3, 0.78, 9_000_000, None)]
+    assert np.ptp(state.predict(runs)) < 1e-6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_zoos_own_outcomes_move_predictions_at_once(seed):
+    state = warm_started(seed=seed, models=["small"])
+    accuracies = np.array([accuracy for *_, accuracy in OUTCOMES])
+    runs = [a_run(*outcome[:3]) for outcome in OUTCOMES]
+    before = np.abs(state.predict(runs) - accuracies).mean()
+    for number, (run, accuracy) in enumerate(zip(runs, accuracies, strict=True)):
+        state = state.learn([Outcome(run, float(accuracy))], f"uid-{number}")
+    after = np.abs(state.predict(runs) - accuracies).mean()
+    assert after < 0.7 * before
+    assert state.predict(runs).min() > 0.35
+
+
+def test_a_warm_start_is_no_request():
+    state = warm_started(models=["a", "b"])
+    assert (state.version, state.layout_version, state.applied_uids) == (0, 0, ())
+    assert state.encoder.models == ("a", "b")
+
+
+def test_bytes_say_that_there_was_a_warm_start():
+    state = PredictorState.from_bytes(warm_started(models=["a"]).to_bytes())
+    assert state.warm_start == "quick-tune"
+    assert state.learn([Outcome(a_run(), 0.5)], "uid-1").warm_start == "quick-tune"
+    assert PredictorState.new().warm_start is None
+
+
+def test_equal_seeds_give_equal_bytes():
+    first = warm_started(seed=1).to_bytes()
+    warm_start._packaged.cache_clear()
+    assert warm_started(seed=1).to_bytes() == first
+    assert warm_started(seed=2).to_bytes() != first
+
+
+def test_the_packaged_records_have_their_licence_beside_them():
+    records = read_packaged()
+    assert len(records) == 3316
+    assert {record.frozen_stages for record in records} == {0, 1, 2, 3, 4, 5}
+    assert all(0 <= record.accuracy <= 1 for record in records)
+    assert "BSD 3-Clause" in (warm_start.RECORDS.parent / "LICENSE.quicktune").read_text()
