@@ -70,6 +70,7 @@ def an_operator(cluster: Cluster, log: Path, *namespaces: str, **settings: str) 
         "NASOA_KUBECONFIG": str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, "nasoa")),
         "NASOA_WATCH_NAMESPACES": ",".join(namespaces),
         "NASOA_S3_ENDPOINT": cluster.s3.endpoint,
+        "NASOA_RESYNC_SECONDS": "5",
         "NASOA_HEALTH_HOST": "127.0.0.1",
         "NASOA_HEALTH_PORT": "0",
         "AWS_ACCESS_KEY_ID": identity.access_key,

@@ -28,6 +28,8 @@ _REASON = re.compile("[A-Z][A-Za-z0-9]{0,62}")
 _NO_SECRET = re.compile(r'secrets? "(?P<name>[^"]+)" not found')
 _NO_KEY = re.compile(r"couldn't find key (?P<key>\S+) in Secret \S+/(?P<name>\S+)")
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
+_NOT_YET_KNOWN = "no relationship found between node"
+"""The API server has not taken up yet that the pod, and thereby its Secret, is on the node."""
 _NO_PATH = re.compile(r"(?i)subpath")
 
 
@@ -98,7 +100,7 @@ def _waiting_container(pod: Manifest, now: datetime) -> Blockage | None:
     for status in pod.get("status", {}).get("containerStatuses", []):
         waiting = status.get("state", {}).get("waiting", {})
         reason, text = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
-        if not _REASON.fullmatch(reason):
+        if not _REASON.fullmatch(reason) or _NOT_YET_KNOWN in text:
             continue
         if reason in CREATING:
             if not _older(pod["status"].get("startTime"), now, CREATION_PATIENCE_SECONDS):

@@ -92,6 +92,11 @@ def test_a_pod_that_cannot_run_says_which_field_or_object_is_wrong(pod, reason, 
     ("job", "pods"),
     [
         pytest.param(a_job(active=1), [a_pod("ContainerCreating", since=5)], id="a container is being created"),
+        pytest.param(
+            a_job(active=1),
+            [a_pod("CreateContainerConfigError", "no relationship found between node 'a' and this object")],
+            id="the API server does not know yet what the node may read",
+        ),
         pytest.param(a_job(active=1), [a_pod(unscheduled=UNSCHEDULED, since=5)], id="the node is busy for a moment"),
         pytest.param(
             a_job(active=2), [a_pod(unscheduled=UNSCHEDULED), a_pod(phase="Running")], id="others of the Job run"
