@@ -146,7 +146,14 @@ def test_an_object_as_stored_is_read_by_the_models(cluster, tenant):
         pytest.param("-5m", "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m", id="negative"),
         pytest.param("soon", "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m", id="a word"),
         pytest.param("999999h", "must be a duration above zero", id="a century"),
-        pytest.param(60, "spec.timeLimit in body must be of type string", id="a number"),
+        pytest.param("60", "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m", id="no unit"),
+        pytest.param(
+            60,
+            "spec.timeLimit: Invalid value: 60: must be a duration above zero, such as 80ms, 90s, 30m or 1h30m",
+            id="a number without a unit",
+        ),
+        pytest.param("", "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m", id="nothing"),
+        pytest.param("1.5", "must be a duration above zero, such as 80ms, 90s, 30m or 1h30m", id="a fraction"),
         pytest.param(None, "spec.timeLimit: Required value", id="none"),
     ],
 )
@@ -163,6 +170,15 @@ def test_a_time_limit_that_is_no_time_is_refused(cluster, tenant, limit, message
             id="https",
         ),
         pytest.param({"dataset": {"uri": "s3://tenant/../other"}}, "without . or ..", id="dots"),
+        pytest.param(
+            {"dataset": {"uri": "s3://tenant/größe"}},
+            "A path has ASCII letters, digits, spaces and !_.*()=@:+,- between single slashes",
+            id="a prefix of another script",
+        ),
+        pytest.param({"dataset": {"uri": "s3://tenant//x"}}, "between single slashes", id="two slashes"),
+        pytest.param({"dataset": {"uri": "/data/images"}}, "must be s3://BUCKET/PREFIX or pvc://", id="a folder"),
+        pytest.param({"dataset": {"uri": ""}}, "must be s3://BUCKET/PREFIX or pvc://CLAIM/PATH", id="no data"),
+        pytest.param({"dataset": None}, "spec.dataset: Required value", id="data left out"),
         pytest.param({"outputURI": "gs://bucket/x"}, "must be s3://BUCKET/PREFIX", id="output"),
         pytest.param({"outputURI": "s3://b/x"}, "a bucket has 3 to 63 characters", id="short bucket"),
         pytest.param({"zoo": "My Zoo"}, "must be lower-case letters, digits and '-'", id="zoo"),
@@ -208,6 +224,11 @@ def test_a_request_that_cannot_be_served_is_refused(cluster, tenant, overrides, 
         ),
         pytest.param({"blockPhase": {"macro": "1-2-2"}}, "must be four stages", id="three stages"),
         pytest.param({"blockPhase": {"maxStepTime": "0ms"}}, "must be a duration above zero", id="no step time"),
+        pytest.param(
+            {"blockPhase": {"maxStepTime": 80}},
+            "spec.blockPhase.maxStepTime: Invalid value: 80: must be a duration above zero, such as 80ms",
+            id="a step time without a unit",
+        ),
         pytest.param({"blockPhase": {"firstChannels": 15}}, "must be even: the stem has half of it", id="odd channels"),
         pytest.param(
             {"space": {"firstChannels": [16, 33]}}, "spec.space.firstChannels[1]", id="odd channels of a space"
