@@ -123,6 +123,10 @@ class ObjectStore:
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
+    def on_request(self, heard: Callable[[str], None]) -> None:
+        """Have every request told, retries too, by the name of its operation (``GetObject``)."""
+        self._client.meta.events.register("before-send.s3", lambda event_name, **_: heard(event_name.split(".")[-1]))
+
     # --- Reading --------------------------------------------------------------------------------------------
 
     def get(self, uri: str) -> Object | None:

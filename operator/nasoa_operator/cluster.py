@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from kubernetes.aio import client, config
 
+from nasoa_operator import metrics
 from nasoa_operator.jobs import INPUT_DIGEST_ANNOTATION, OWNER_UID_LABEL
 from nasoa_operator.plan import Manifest
 
@@ -79,6 +80,7 @@ class Cluster:
         """
         headers = {"Accept": "application/json", "Content-Type": content_type}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], None, method, None)
+        metrics.API_REQUESTS.labels(method).inc()
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = await self._api.call_api(

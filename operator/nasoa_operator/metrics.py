@@ -9,6 +9,8 @@ from prometheus_client import Counter, Histogram
 
 RECONCILIATIONS = Counter("nasoa_operator_reconciliations", "Objects looked at.", ["kind", "outcome"])
 RECONCILE_SECONDS = Histogram("nasoa_operator_reconcile_seconds", "Time of one look at an object.", ["kind"])
+API_REQUESTS = Counter("nasoa_operator_api_requests", "Requests to the API server, watches aside.", ["method"])
+S3_REQUESTS = Counter("nasoa_operator_s3_requests", "Requests to S3.", ["operation"])
 DOCUMENTS = Counter("nasoa_operator_documents", "Decisions and records written to S3.", ["kind"])
 STEP_TIME_DIFFERENCE = Histogram(
     "nasoa_operator_step_time_difference_seconds",

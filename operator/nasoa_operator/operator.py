@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
 from nasoa_operator.cluster import PLURALS, Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
@@ -53,6 +55,7 @@ class Operator:
             access_key=environment.get("AWS_ACCESS_KEY_ID"),
             secret_key=environment.get("AWS_SECRET_ACCESS_KEY"),
         )
+        store.on_request(lambda operation: metrics.S3_REQUESTS.labels(operation).inc())
         session = aiohttp.ClientSession()
         documents, step_times = Documents(store, settings.system_bucket), StepTimes(session, settings.prometheus_url)
         reconciler = Reconciler(
@@ -104,19 +107,19 @@ class Operator:
 
     async def _resync(self) -> None:
         """The backstop: look at everything now and then, whatever the watches have missed."""
-        while True:
+        for resync in itertools.count():
             with contextlib.suppress(ClusterError):
-                await self._look_at_everything()
+                await self._look_at_everything(resync)
             self.health.tick()
             await asyncio.sleep(self.settings.resync_seconds)
 
-    async def _look_at_everything(self) -> None:
+    async def _look_at_everything(self, resync: int) -> None:
         living = set()
         for kind in PLURALS:
             for manifest in await self.cluster.list_objects(kind, self.settings.watch_namespaces):
                 metadata = manifest["metadata"]
                 living.add(metadata["uid"])
-                if not self.reconciler.settled(metadata["uid"], metadata["generation"]):
+                if self.reconciler.due(metadata["uid"], metadata["generation"], resync):
                     self.hint_object(kind, manifest)
         self.reconciler.forget_all_but(living)
         self.health.reads_succeed = True

@@ -83,6 +83,11 @@ class ObservedJob:
     blockage: Blockage | None = None
     """What keeps the pods of an unfinished Job from running."""
 
+    @property
+    def under_way(self) -> bool:
+        """Whether its pods run or are about to; what is suspended says so when it goes on."""
+        return not self.finished and not self.suspended
+
 
 def observed_job(manifest: Manifest) -> ObservedJob:
     """Read a Job manifest; outcomes and metrics are filled in by whoever has looked at its pods."""

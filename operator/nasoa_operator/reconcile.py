@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.outcomes import ObservedJob
-from nasoa_operator.plan import Event, Manifest, Plan, SuspendJob
+from nasoa_operator.plan import Event, Manifest, Plan, Publish, SuspendJob
 from nasoa_operator.workqueue import Key
 from nasoa_runtime.records import canonical_json
 from nasoa_runtime.store import StoreError
@@ -31,6 +32,8 @@ ROUNDS_AT_MOST = 40
 """Plans carried out in one go; more are left to the next reconciliation."""
 BUSY_REQUEUE_SECONDS = 0.5
 REFUSED_REQUEUE_SECONDS = 20.0
+RESTING_RESYNCS = 4
+"""Resyncs for each look at an object for which nothing is to be done until somebody changes something."""
 FORBIDDEN = 403
 STORAGE = "StorageReachable"
 TERMINAL = ("Succeeded", "Failed")
@@ -74,6 +77,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._settled: set[tuple[str, int]] = set()
+        self._resting: set[tuple[str, int]] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one object on; the seconds after which to look again, if any."""
@@ -95,6 +99,7 @@ class Reconciler:
         revision = (metadata["uid"], metadata["generation"])
         if revision in self._settled:
             return None
+        self._resting.discard(revision)
         owner = Owner(f"{GROUP}/{VERSION}", key.kind, key.namespace, key.name, metadata["uid"])
         for _ in range(ROUNDS_AT_MOST):
             try:
@@ -118,19 +123,31 @@ class Reconciler:
                 return BUSY_REQUEUE_SECONDS
             manifest = written
             if not plan.again:
-                if manifest.get("status", {}).get("phase") in TERMINAL and not plan.delete_jobs:
-                    self._settled.add(revision)
-                    return None
-                return plan.requeue_seconds
+                return self._rest(manifest, plan, revision)
         return BUSY_REQUEUE_SECONDS
 
-    def settled(self, uid: str, generation: int) -> bool:
-        """Whether an object has ended, and nothing of it is left to do."""
-        return (uid, generation) in self._settled
+    def _rest(self, manifest: Manifest, plan: Plan, revision: tuple[str, int]) -> float | None:
+        """Note what the next resyncs need not look at; the seconds after which to look again, if any."""
+        if manifest.get("status", {}).get("phase") in TERMINAL and not plan.delete_jobs:
+            self._settled.add(revision)
+            return None
+        if plan.requeue_seconds is None:
+            self._resting.add(revision)
+        return plan.requeue_seconds
+
+    def due(self, uid: str, generation: int, resync: int) -> bool:
+        """Whether resync number ``resync`` looks at an object: at one that has ended never, at one that rests seldom.
+
+        Resting objects, which are suspended or wait for a zoo, take turns, so that each resync sees an equal share.
+        """
+        revision = (uid, generation)
+        turn = zlib.crc32(uid.encode()) % RESTING_RESYNCS == resync % RESTING_RESYNCS
+        return revision not in self._settled and (turn or revision not in self._resting)
 
     def forget_all_but(self, living: set[str]) -> None:
-        """Objects that are gone need not be remembered as settled."""
+        """Objects that are gone need not be remembered."""
         self._settled = {revision for revision in self._settled if revision[0] in living}
+        self._resting = {revision for revision in self._resting if revision[0] in living}
 
     async def _round(self, manifest: Manifest, owner: Owner) -> tuple[Manifest | None, Plan]:
         controller = self.controllers[owner.kind]
@@ -155,6 +172,9 @@ class Reconciler:
             event = await in_thread(self.actions.carry_out, action, owner)
             if event is not None:
                 await self._say(owner, event)
+            if isinstance(action, Publish):
+                # A new zoo may be what resting objects wait for.
+                self._resting.clear()
         for job in plan.jobs:
             if await self._create_job(job):
                 step = job["metadata"]["labels"][STEP_LABEL]

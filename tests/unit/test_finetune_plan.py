@@ -166,6 +166,7 @@ def test_a_suspended_request_is_probed_and_planned_only():
     assert status["phase"] == "Planned"
     assert status["schedule"]["model"]
     assert simulation.created == ["probe"]
+    assert simulation.step().requeue_seconds is None
     simulation.spec = {}
     assert simulation.end()["phase"] == "Succeeded"
 

@@ -192,6 +192,7 @@ def test_a_suspended_search_creates_nothing_and_goes_on_afterwards():
         simulation.step()
     assert simulation.created == []
     assert simulation.status["phase"] == "Suspended"
+    assert simulation.step().requeue_seconds is None
     simulation.spec = SMALL
     assert simulation.end()["phase"] == "Succeeded"
 
@@ -249,6 +250,12 @@ def test_suspending_asks_for_what_differs_and_only_of_jobs_that_run():
     finished = simulation.jobs[step]
     simulation.jobs = {step: dataclasses.replace(finished, finished=False, active=1, outcomes=())}
     simulation.spec = SMALL | {"suspend": True}
-    assert [(s.name, s.suspend) for s in simulation.step().suspensions] == [(finished.name, True)]
+    suspending = simulation.step()
+    assert [(s.name, s.suspend) for s in suspending.suspensions] == [(finished.name, True)]
+    assert suspending.requeue_seconds == 3.0
+    simulation.jobs = {step: dataclasses.replace(finished, finished=False, suspended=True, outcomes=())}
+    suspended = simulation.step()
+    assert suspended.suspensions == ()
+    assert suspended.requeue_seconds is None
     simulation.jobs = {step: finished}
     assert simulation.step().suspensions == ()

@@ -186,3 +186,12 @@ def test_threads_may_share_a_store(store: ObjectStore) -> None:
         created = list(pool.map(lambda number: store.create("s3://state/shared", b"%d" % number), range(8)))
     assert created.count(True) >= 1
     assert store.get("s3://state/shared") is not None
+
+
+def test_requests_are_told_by_their_operation(store: ObjectStore) -> None:
+    heard: list[str] = []
+    store.on_request(heard.append)
+    store.create("s3://state/a", b"1")
+    store.get("s3://state/a")
+    list(store.list("s3://state/"))
+    assert heard == ["PutObject", "GetObject", "ListObjectsV2"]

@@ -34,7 +34,6 @@ from nasoa_runtime.records import (
 )
 
 RUNNING_REQUEUE_SECONDS = 3.0
-WAITING_REQUEUE_SECONDS = 10.0
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
 HEADROOM = 1.25
@@ -60,13 +59,13 @@ def plan(observed: ObservedRequest) -> Plan:
         # What is waited for comes with the resync, so that any number of requests may wait.
         return Plan(status=status_of(observed, problem=problem))
     step = next_step(observed)
-    unfinished = any(not job.finished for job in observed.jobs.values())
+    under_way = any(job.under_way for job in observed.jobs.values())
     return replace(
         step,
         status=status_of(observed),
         delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
         suspensions=suspensions(observed),
-        requeue_seconds=RUNNING_REQUEUE_SECONDS if unfinished or step.jobs else WAITING_REQUEUE_SECONDS,
+        requeue_seconds=RUNNING_REQUEUE_SECONDS if under_way or step.jobs else None,
     )
 
 

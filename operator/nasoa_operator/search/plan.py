@@ -20,7 +20,6 @@ from nasoa_operator.search.problems import problems_of
 from nasoa_operator.search.status import TERMINAL, status_of
 
 RUNNING_REQUEUE_SECONDS = 3.0
-WAITING_REQUEUE_SECONDS = 30.0
 
 
 def plan(observed: ObservedSearch) -> Plan:
@@ -32,13 +31,13 @@ def plan(observed: ObservedSearch) -> Plan:
         # What is waited for comes with the resync, so that any number of searches may wait.
         return Plan(status=status_of(observed, problem=problems[0]))
     step = next_step(observed)
-    unfinished = any(not job.finished for job in observed.jobs.values())
+    under_way = any(job.under_way for job in observed.jobs.values())
     return replace(
         step,
         status=status_of(observed),
         delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
         suspensions=suspensions(observed),
-        requeue_seconds=RUNNING_REQUEUE_SECONDS if unfinished or step.jobs else WAITING_REQUEUE_SECONDS,
+        requeue_seconds=RUNNING_REQUEUE_SECONDS if under_way or step.jobs else None,
     )
 
 
