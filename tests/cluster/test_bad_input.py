@@ -243,6 +243,7 @@ def manifests_of(crowd):
     yield request("quota", crowd.full)
     yield request("foreign", crowd.foreign)
     yield request("short", timeLimit="1s")
+    yield request("unmeasured", timeLimit="1s", batchSize=7)
     yield request("no-bucket", dataset={"uri": "s3://no-such-bucket/images"}, storage={"secretName": "admin"})
     yield request("others-data", dataset={"uri": f"s3://{SYSTEM_BUCKET}/zoo"})
     for name in ("no-folders", "empty-class", "one-class", "broken", "nothing-there"):
@@ -255,7 +256,7 @@ def manifests_of(crowd):
     blocks = {"generations": 1, "epochs": 1}
     for name, encodings in (
         ("onto-the-last-node", ["02031-a03_64_1-2-4-2"]),
-        ("not-divisible", ["131-_32_1-1-1-1", "5-_16_1-1-1-1"]),
+        ("not-divisible", ["131-_32_1-1-1-1", "5-_16_1-1-1-1", "02031-a03_64_1-2-4-2"]),
         ("twice", ["031-_16_1-2-2-2", "031-_16_1-2-2-2"]),
     ):
         macro = {"generations": 5, "initialArchitectures": encodings}
@@ -306,6 +307,12 @@ def test_an_unknown_zoo_is_waited_for_and_then_served(crowd):
     status = crowd.until_phase("later", "Planned")
     assert condition(status, "Accepted")["status"] == "True"
     assert status["schedule"]["model"] == f"{crowd.later}-1"
+
+
+def test_all_that_is_wrong_with_a_search_is_said_at_once(crowd):
+    _, message = crowd.refusal("not-divisible", kind="nassearch")
+    assert "initialArchitectures[1] '5-_16_1-1-1-1': " in message
+    assert "; spec.macroPhase.initialArchitectures[2] '02031-a03_64_1-2-4-2': " in message
 
 
 # --- Pods that can't run -----------------------------------------------------------------------------------------
@@ -450,6 +457,16 @@ def test_too_short_a_time_limit_says_the_least_that_works_and_it_does(crowd):
     crowd.create(crowd.request("long-enough", timeLimit=found[2]))
     status = crowd.until_phase("long-enough", "Planned", "Failed")
     assert status["phase"] == "Planned", status["message"]
+
+
+def test_a_time_limit_too_short_to_measure_a_step_says_so(crowd):
+    reason, message = crowd.failure("unmeasured")
+    assert reason == "NothingMeasured"
+    words = (
+        "spec.timeLimit: the zoo's table has no step time for this device at batch size 7, and 1 s are too short to "
+        "measure one: allow more"
+    )
+    assert message.startswith(words)
 
 
 # --- Two of one name ---------------------------------------------------------------------------------------------

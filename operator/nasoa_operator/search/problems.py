@@ -8,7 +8,7 @@ from nasoa_operator.search.observed import ObservedSearch
 
 
 def problems_of(observed: ObservedSearch) -> list[Problem]:
-    """All problems, the gravest first."""
+    """All problems, one for each reason, the gravest first."""
     if observed.spec.resume_from is not None:
         resumed = resume_problem(observed, observed.spec.resume_from)
         if resumed is not None:
@@ -30,7 +30,15 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
             "continue that search with spec.resumeFrom"
         )
         problems.append(Problem("ZooBelongsToAnother", message))
-    return problems
+    return by_reason(problems)
+
+
+def by_reason(problems: list[Problem]) -> list[Problem]:
+    """Problems of one reason in one: a spec can't be edited, so whoever writes it anew must know them all."""
+    messages: dict[tuple[str, bool], list[str]] = {}
+    for problem in problems:
+        messages.setdefault((problem.reason, problem.waits), []).append(problem.message)
+    return [Problem(reason, "; ".join(found), waits) for (reason, waits), found in messages.items()]
 
 
 def resume_problem(observed: ObservedSearch, uid: str) -> Problem | None:
