@@ -1,41 +1,62 @@
 """What a zoo's predictor knows before its first request: real outcomes from elsewhere, learned in the ordinary way.
 
-A network that has learned nothing ranks candidates by accident. The packaged records (``data/quick_tune.csv.gz``, made
-by ``benchmarks/warm_start.py --pack``) are points of recorded fine-tuning runs on sixteen datasets. They say how
-accuracy depends on iterations, classes, images a class, frozen stages and the source model's accuracy.
+A network that has learned nothing ranks candidates by accident. Two packaged files teach it:
 
-What they don't say must not be learned from them. Quantities that no record has start with weights of zero, as a new
-model's column does: until an outcome of the zoo itself shows otherwise, they change no prediction. The learning rate is
-one of them, for the records' optimisers are not ours. Their models are none of the zoo's and get no column.
+- ``data/quick_tune.csv.gz`` (made by ``benchmarks/warm_start.py --pack``): points of recorded fine-tuning runs of
+  ImageNet models on sixteen datasets. Their optimisers are not ours, so their learning rates are left out.
+- ``data/small_runs.csv.gz`` (made by ``benchmarks/small_runs.py``): small networks from MNIST to parts of
+  Fashion-MNIST, by our optimiser. They say how learning rate, frozen stages and iterations go together where models are
+  small.
+
+What neither says must not be learned from them: quantities without a value start with weights of zero, as a new model's
+column does, and change no prediction until an outcome of the zoo itself shows otherwise. The models are none of the
+zoo's and get no column.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nasoa_runtime.online.features import Batch, RunDescription
+from nasoa_runtime.online.features import Batch, Encoder, RunDescription
 from nasoa_runtime.online.predictor import learned, load_predictor
 from nasoa_runtime.online.replay import open_text
 from nasoa_runtime.online.state import PredictorState
 
-WARM_START = "quick-tune"
+WARM_START = "quick-tune and small runs"
 """What a state's ``warm_start`` says."""
-RECORDS = Path(__file__).parent / "data" / "quick_tune.csv.gz"
+DATA = Path(__file__).parent / "data"
 COLUMNS = ("imagenet_top1", "n_classes", "imgs_per_class", "iterations", "pct_to_freeze", "best_acc")
-"""Of the packaged file; ``iterations`` are of 32 images."""
+"""Of the recorded runs' file; ``iterations`` are of 32 images."""
+SMALL_COLUMNS = (
+    "source_accuracy",
+    "parameters",
+    "macs",
+    "classes",
+    "images_per_class",
+    "iterations",
+    "learning_rate",
+    "frozen_stages",
+    "accuracy",
+)
+"""Of the small networks' file."""
 STAGES = 5
-_UNKNOWN = ("parameters", "macs", "domain_similarity", "images_per_class_std", "learning_rate")
+SMALL_PASSES = 8
+"""How often the small networks' runs are learned: there are far fewer of them."""
+_UNSEEN = ("domain_similarity", "images_per_class_std")
+"""What no record has."""
 
 
 @dataclass(frozen=True)
 class WarmRecord:
-    """A point of a recorded run; accuracies in [0, 1]."""
+    """A run, or a point of one; accuracies in [0, 1], ``None`` and NaN where unknown."""
 
     source_accuracy: float
     classes: int
@@ -43,20 +64,43 @@ class WarmRecord:
     iterations: float
     frozen_stages: int
     accuracy: float
+    learning_rate: float = math.nan
+    parameters: int | None = None
+    macs: int | None = None
 
 
 def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequence[str] = ()) -> PredictorState:
     """A new zoo's predictor: it has learned the packaged records, and no request (version 0).
 
-    Computed once a process for each algorithm and seed, in less than half a second; equal arguments give equal bytes.
+    Computed once a process for each algorithm and seed, in about half a second; equal arguments give equal bytes.
     """
     return replace(_packaged(algorithm, seed).with_models(models), layout_version=0)
 
 
-def taught(records: Sequence[WarmRecord], algorithm: str = "adaptive-mlp", seed: int = 0) -> PredictorState:
-    """A new predictor that has learned ``records``, in an order drawn from ``seed``."""
+def taught(
+    recorded: Sequence[WarmRecord], small: Sequence[WarmRecord], algorithm: str = "adaptive-mlp", seed: int = 0
+) -> PredictorState:
+    """A new predictor that has learned ``recorded`` once and ``small`` several times, shuffled together by ``seed``."""
+    known = [*recorded, *(SMALL_PASSES * list(small))]
+    order = [known[index] for index in np.random.default_rng(seed).permutation(len(known))]
     fresh = PredictorState.new(algorithm, seed)
-    random = np.random.default_rng(seed)
+    transformed, batch = _transformed(order, fresh.encoder)
+    # All are seen before the first is learned, and count as seen from then on: what the network has learned holds
+    # in these coordinates, and requests must not move them from under it.
+    encoder = fresh.encoder.observe(transformed)
+    rows = encoder.encode_transformed(transformed, batch.models, batch.model_index)
+    silent = [column for column, name in enumerate(encoder.layout) if name.partition(":")[0] in _UNSEEN]
+    rows[:, silent] = 0.0
+    parameters = fresh.network.dump()
+    parameters["first"][:, silent] = 0.0
+    network = load_predictor(algorithm, parameters, encoder.width)
+    for row, record in zip(rows, order, strict=True):
+        network = learned(network, row, record.accuracy)
+    return replace(fresh, encoder=encoder, network=network, warm_start=WARM_START)
+
+
+def _transformed(records: Sequence[WarmRecord], encoder: Encoder) -> tuple[NDArray[np.float64], Batch]:
+    """The records' quantities after their transforms, NaN where unknown, optional or not."""
     runs = [
         RunDescription(
             model="",
@@ -64,39 +108,37 @@ def taught(records: Sequence[WarmRecord], algorithm: str = "adaptive-mlp", seed:
             images_per_class_mean=record.images_per_class,
             images_per_class_std=0.0,
             iterations=max(1, round(record.iterations)),
-            learning_rate=1.0,
+            learning_rate=1.0 if math.isnan(record.learning_rate) else record.learning_rate,
             frozen_stages=record.frozen_stages,
             source_accuracy=record.source_accuracy,
+            parameters=record.parameters,
+            macs=record.macs,
         )
         for record in records
     ]
-    batch = Batch.of(runs, fresh.encoder.table)
-    # What stands above for an unknown quantity is never seen: it becomes a missing one here.
-    transformed = fresh.encoder.transform(batch)
-    names = [quantity.name for quantity in fresh.encoder.table]
-    transformed[:, [names.index(name) for name in _UNKNOWN]] = np.nan
-    # All are seen before the first is learned, and count as seen from then on: what the network has learned holds
-    # in these coordinates, and requests must not move them from under it.
-    encoder = fresh.encoder.observe(transformed)
-    rows = encoder.encode_transformed(transformed, batch.models, batch.model_index)
-    silent = [column for column, name in enumerate(encoder.layout) if name.partition(":")[0] in _UNKNOWN]
-    rows[:, silent] = 0.0
-    parameters = fresh.network.dump()
-    parameters["first"][:, silent] = 0.0
-    network = load_predictor(algorithm, parameters, encoder.width)
-    for index in random.permutation(len(records)):
-        network = learned(network, rows[index], records[index].accuracy)
-    return replace(fresh, encoder=encoder, network=network, warm_start=WARM_START)
+    batch = Batch.of(runs, encoder.table)
+    transformed = encoder.transform(batch)
+    names = [quantity.name for quantity in encoder.table]
+    transformed[:, [names.index(name) for name in _UNSEEN]] = np.nan
+    unknown = [math.isnan(record.learning_rate) for record in records]
+    transformed[unknown, names.index("learning_rate")] = np.nan
+    return transformed, batch
 
 
-def read_packaged(path: Path = RECORDS) -> list[WarmRecord]:
-    """The packaged records."""
-    with open_text(path) as stream:
+def read_recorded() -> list[WarmRecord]:
+    """The packaged points of recorded runs."""
+    with open_text(DATA / "quick_tune.csv.gz") as stream:
         return [record_of(row) for row in csv.DictReader(stream)]
 
 
+def read_small() -> list[WarmRecord]:
+    """The packaged runs of small networks."""
+    with open_text(DATA / "small_runs.csv.gz") as stream:
+        return [_small(row) for row in csv.DictReader(stream)]
+
+
 def record_of(row: dict[str, str]) -> WarmRecord:
-    """A row of the packaged file. Shares of frozen layers become the nearest number of stages."""
+    """A row of the recorded runs' file. Shares of frozen layers become the nearest number of stages."""
     return WarmRecord(
         source_accuracy=float(row["imagenet_top1"]) / 100,
         classes=round(float(row["n_classes"])),
@@ -107,6 +149,12 @@ def record_of(row: dict[str, str]) -> WarmRecord:
     )
 
 
+def _small(row: dict[str, str]) -> WarmRecord:
+    numbers = {name: float(value) for name, value in row.items()}
+    whole = {name: round(numbers[name]) for name in ("classes", "frozen_stages", "parameters", "macs")}
+    return WarmRecord(**(numbers | whole))  # type: ignore[arg-type]
+
+
 @lru_cache(maxsize=8)
 def _packaged(algorithm: str, seed: int) -> PredictorState:
-    return taught(read_packaged(), algorithm, seed)
+    return taught(read_recorded(), read_small(), algorithm, seed)
