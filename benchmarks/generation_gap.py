@@ -1,6 +1,7 @@
-"""Seconds from a generation's last pod to the next generation's first Job, beside Kubernetes' own share of them.
+"""Seconds from a generation's last pod to the next generation's first Job and pod, beside Kubernetes' own share.
 
-The share of Kubernetes is the time until the Job of the pods is marked complete. Pods run a double of their program.
+The share of Kubernetes is the time until the Job of the pods is marked complete, and then that from the next Job to its
+running pod. Pods run a double of their program.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +60,21 @@ def follow(listing: Callable[..., Any], namespace: str, note: Callable[[Any], No
     threading.Thread(target=run, daemon=True).start()
 
 
-def measure() -> list[tuple[float, float]]:
-    """For each generation but the last: seconds to the next Job, and seconds to the Job's completion."""
-    created, completed, ended = Seen(), Seen(), Seen()
+@dataclass(frozen=True)
+class Gap:
+    """Between two generations, in seconds."""
+
+    completion: float
+    """From the last pod's end to its Job's completion."""
+    decision: float
+    """From there to the next generation's Job."""
+    start: float
+    """From there to that Job's running pod."""
+
+
+def measure() -> list[Gap]:
+    """A gap for each generation but the last."""
+    created, completed, running, ended = Seen(), Seen(), Seen(), Seen()
     finished: set[str] = set()
 
     def note_job(job: Any) -> None:
@@ -68,6 +84,8 @@ def measure() -> list[tuple[float, float]]:
             completed.note(step)
 
     def note_pod(pod: Any) -> None:
+        if pod.status.phase != "Pending":
+            running.note(pod.metadata.labels.get(STEP, ""))
         if pod.status.phase == "Succeeded" and pod.metadata.name not in finished:
             finished.add(pod.metadata.name)
             ended.note(pod.metadata.labels.get(STEP, ""))
@@ -88,8 +106,13 @@ def measure() -> list[tuple[float, float]]:
     gaps = []
     for generation in range(GENERATIONS - 1):
         evaluate, following = f"block-g{generation:04d}-evaluate", f"block-g{generation + 1:04d}-profile0"
-        last = ended.latest[evaluate]
-        gaps.append((created.times[following] - last, completed.times[evaluate] - last))
+        moments = (
+            ended.latest[evaluate],
+            completed.times[evaluate],
+            created.times[following],
+            running.times[following],
+        )
+        gaps.append(Gap(*(after - before for before, after in pairwise(moments))))
     return gaps
 
 
@@ -98,15 +121,17 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true")
     as_json = arguments.parse_args().json
     gaps = measure()
-    totals, kubernetes = [g[0] for g in gaps], [g[1] for g in gaps]
     rows = {
-        "last pod to the next generation's Job": totals,
-        "of these, Kubernetes: last pod to the Job's completion": kubernetes,
-        "of these, the operator": [total - own for total, own in gaps],
+        "last pod to the next generation's Job": [g.completion + g.decision for g in gaps],
+        "of these, Kubernetes: last pod to its Job's completion": [g.completion for g in gaps],
+        "of these, the operator": [g.decision for g in gaps],
+        "last pod to the next generation's running pod": [g.completion + g.decision + g.start for g in gaps],
+        "of these, Kubernetes: Job to running pod": [g.start for g in gaps],
     }
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}\n")
     print(f"| seconds, {len(gaps)} generations | median | longest |")
     print("|---|---|---|")
     for name, values in rows.items():

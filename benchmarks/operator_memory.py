@@ -1,16 +1,19 @@
-"""Memory of the operator with 200 idle requests, beside the controller manager's: a process that does likewise.
+"""Memory and requests of the operator with 200 idle requests, beside two processes that watch in the same cluster.
 
-Half of the requests wait for a zoo that is not there, half have succeeded. Everything is real but the pods, of which
-none runs.
+A third of the requests wait for a zoo that is not there, a third are planned and suspended, a third have succeeded.
+The peers are the controller manager of Kubernetes, and an operator of a dozen lines that does nothing with what kopf
+tells it. Everything is real but the pods, of which none runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -19,52 +22,109 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "operator")]
 
 from operated import Team, page, until  # noqa: E402
+from request_simulation import RequestSimulation  # noqa: E402
+from tiny_zoo import OPERATOR_NAMESPACE  # noqa: E402
 
 from devcluster import Cluster  # noqa: E402
+from devcluster.processes import spawn  # noqa: E402
+from devcluster.s3 import SYSTEM_BUCKET  # noqa: E402
+from nasoa_runtime.records import canonical_json  # noqa: E402
 
 IDLE = 200
-SETTLE_SECONDS = 20.0
+RESYNC_SECONDS = 30
+QUIET_SECONDS = 4.0 * RESYNC_SECONDS
+"""Within as long the operator has looked at each object that it still looks at."""
 MEGABYTE = 1e6
 DONE = {"status": {"phase": "Succeeded", "observedGeneration": 1, "message": "the model is somewhere"}}
+FIGURES = {
+    "operator_mb": ("operator, MB", ".0f"),
+    "bare_kopf_mb": ("bare kopf, MB", ".0f"),
+    "controller_manager_mb": ("controller manager, MB", ".0f"),
+    "cpu_percent": ("operator's CPU, % of a core", ".1f"),
+    "looks": ("looks a minute", ".0f"),
+    "api": ("API requests a minute", ".0f"),
+    "s3": ("S3 requests a minute", ".0f"),
+}
+COUNTERS = {
+    "looks": "nasoa_operator_reconciliations_total",
+    "api": "nasoa_operator_api_requests_total",
+    "s3": "nasoa_operator_s3_requests_total",
+}
 
 
-def rss(pid: int) -> float:
-    return psutil.Process(pid).memory_info().rss / MEGABYTE
-
-
-def looks(team: Team) -> float:
-    name = 'nasoa_operator_reconciliations_total{kind="FineTuneRequest",outcome="ok"}'
-    lines = [x for x in page(f"127.0.0.1:{team.operators[0].port}").splitlines() if x.startswith(name)]
-    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
-
-
-def settled(team: Team, cluster: Cluster) -> dict[str, float]:
-    """Figures over a quiet while."""
-    process = psutil.Process(team.operators[0].process.pid)
-    before, busy = looks(team), sum(process.cpu_times()[:2])
-    time.sleep(SETTLE_SECONDS)
-    manager = cluster.components()["kube-controller-manager"]
+def counted(team: Team) -> dict[str, float]:
+    """The operator's counters, each summed over its labels."""
+    lines = page(f"127.0.0.1:{team.operators[0].port}").splitlines()
     return {
-        "operator_mb": rss(process.pid),
-        "controller_manager_mb": rss(manager) if manager else 0.0,
-        "looks_a_minute": (looks(team) - before) * 60 / SETTLE_SECONDS,
-        "cpu_percent": 100 * (sum(process.cpu_times()[:2]) - busy) / SETTLE_SECONDS,
+        short: sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+        for short, name in COUNTERS.items()
     }
 
 
-def measure() -> list[tuple[str, dict[str, float]]]:
+def quiet(team: Team, peers: Mapping[str, int]) -> dict[str, float]:
+    """Figures over a while in which nobody asks for anything."""
+    process = psutil.Process(team.operators[0].process.pid)
+    assert all(
+        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in peers.values()
+    )
+    before, busy = counted(team), sum(process.cpu_times()[:2])
+    time.sleep(QUIET_SECONDS)
+    rates = {name: (value - before[name]) * 60 / QUIET_SECONDS for name, value in counted(team).items()}
+    return {
+        "operator_mb": process.memory_info().rss / MEGABYTE,
+        **{name: psutil.Process(pid).memory_info().rss / MEGABYTE for name, pid in peers.items()},
+        "cpu_percent": 100 * (sum(process.cpu_times()[:2]) - busy) / QUIET_SECONDS,
+        **rates,
+    }
+
+
+def plan(team: Team, uid: str) -> None:
+    """Record for a request what its probe found and what the predictor chose."""
+    simulation = RequestSimulation({"suspend": True})
+    simulation.end()
+    for name, document in simulation.documents.items():
+        team.system.create(f"s3://{SYSTEM_BUCKET}/requests/{uid}/{name}", canonical_json(document))
+
+
+def fill(team: Team) -> None:
+    """Create the requests, and wait until the operator has said of each what it is."""
+    waiting, planned, done = (
+        [f"{phase}-{number:03d}" for number in range(share, IDLE, 3)]
+        for share, phase in enumerate(("waiting", "planned", "done"))
+    )
+    team.apply(*(team.request(name, suspend=name in planned) for name in (*waiting, *planned, *done)))
+    team.kubectl("patch", "finetunerequest", *done, "--subresource=status", "--type=merge", "-p", json.dumps(DONE))
+    for request in team.list("finetunerequests"):
+        if request["metadata"]["name"] in planned:
+            plan(team, request["metadata"]["uid"])
+    expected = {"Pending": len(waiting), "Planned": len(planned), "Succeeded": len(done)}
+
+    def phases() -> dict[str, int]:
+        found = [request.get("status", {}).get("phase") for request in team.list("finetunerequests")]
+        return {phase: found.count(phase) for phase in expected}
+
+    until(lambda: phases() == expected, "a look at each", 3 * QUIET_SECONDS)
+
+
+def measure() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, Cluster.start(Path(folder) / "c", nodes=0, name="bench") as cluster:
         team = Team(cluster, Path(folder))
-        team.start({"NASOA_RESYNC_SECONDS": "30"})
-        until(lambda: page(f"127.0.0.1:{team.operators[0].port}"), "the operator")
-        rows = [("no requests", settled(team, cluster))]
-        names = [f"request-{number:03d}" for number in range(IDLE)]
-        team.apply(*(team.request(name) for name in names))
-        done = names[: IDLE // 2]
-        patch = json.dumps(DONE)
-        team.kubectl("patch", "finetunerequest", *done, "--subresource=status", "--type=merge", "-p", patch)
-        until(lambda: all("status" in found for found in team.list("finetunerequests")), "a look at each")
-        rows.append((f"{IDLE} idle requests", settled(team, cluster)))
+        team.start({"NASOA_RESYNC_SECONDS": str(RESYNC_SECONDS)})
+        access = str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, "nasoa"))
+        bare = spawn(
+            [sys.executable, str(ROOT / "benchmarks" / "bare_operator.py")],
+            log=Path(folder) / "bare.log",
+            variables={"KUBECONFIG": access, "NAMESPACE": team.namespace},
+        )
+        until(lambda: any(counted(team).values()), "the operator")
+        manager = cluster.components()["kube-controller-manager"]
+        assert manager is not None
+        peers = {"bare_kopf_mb": bare.pid, "controller_manager_mb": manager}
+        rows = {"no requests": quiet(team, peers)}
+        fill(team)
+        rows[f"{IDLE} idle requests"] = quiet(team, peers)
+        bare.kill()
+        bare.wait()
         team.kill()
     return rows
 
@@ -75,15 +135,13 @@ def main() -> int:
     as_json = arguments.parse_args().json
     rows = measure()
     if as_json:
-        print(json.dumps(dict(rows), indent=2))
+        print(json.dumps(rows, indent=2))
         return 0
-    print("| | operator, MB | controller manager, MB | looks a minute | operator's CPU, % of a core |")
-    print("|---|---|---|---|---|")
-    for name, row in rows:
-        print(
-            f"| {name} | {row['operator_mb']:.0f} | {row['controller_manager_mb']:.0f} | {row['looks_a_minute']:.0f} "
-            f"| {row['cpu_percent']:.1f} |"
-        )
+    print(f"load of the machine: {os.getloadavg()[1]:.1f}\n")
+    print("| | " + " | ".join(rows) + " |")
+    print("|---" * (len(rows) + 1) + "|")
+    for name, (title, form) in FIGURES.items():
+        print(f"| {title} | " + " | ".join(format(row[name], form) for row in rows.values()) + " |")
     return 0
 
 
