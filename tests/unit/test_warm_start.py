@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.transfers import RUNS, measure, read
 from nasoa_runtime.online import warm_start
 from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request, Statistics
 from nasoa_runtime.online.features import Batch, RunDescription
@@ -125,3 +126,10 @@ def test_the_packaged_records_have_their_licence_beside_them():
         assert {record.frozen_stages for record in records} == {0, 1, 2, 3, 4, 5}
         assert all(0 <= record.accuracy <= 1 for record in records)
     assert "BSD 3-Clause" in (warm_start.DATA / "LICENSE.quicktune").read_text()
+
+
+def test_first_choices_among_real_transfers_that_it_has_not_learned_are_good():
+    transfers = read(RUNS)
+    chance, warm = (measure(transfers, start, 3)["1-4"] for start in (lambda _: None, lambda s: warm_started(seed=s)))
+    assert chance > 0.5
+    assert warm < 0.35
