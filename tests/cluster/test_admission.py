@@ -36,7 +36,9 @@ def tenant(cluster):
     cluster.kubectl("apply", "--server-side", "-f", "-", input=to_yaml(*namespaces, *(crd(kind) for kind in KINDS)))
     for kind in KINDS:
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{kind.name}", "--timeout=30s")
-    cluster.kubectl("apply", "-f", "-", input=to_yaml(*manifests(OPERATOR_NAMESPACE, [name], IMAGE)))
+    # Server-side, as all tests install it: two ways to apply would each claim the policies' fields.
+    installed = to_yaml(*manifests(OPERATOR_NAMESPACE, [name], IMAGE))
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=installed)
     wait_for_policies(cluster, name)
     return name
 
