@@ -199,3 +199,10 @@ def test_every_field_of_a_request_is_told_to_tenants():
     fields = {field.alias or name for name, field in REQUEST.spec.model_fields.items()}
     rows = {word.split(".")[0] for word in re.findall(r"^\| `([A-Za-z.]+)`", page_text(TENANTS), re.MULTILINE)}
     assert fields - rows == set()
+
+
+def test_every_decision_is_listed_by_its_title():
+    decisions = ROOT / "docs/decisions"
+    titles = {path.name: page_text(path).splitlines()[0] for path in sorted(decisions.glob("[0-9]*.md"))}
+    listed = dict(re.findall(r"^- \[([^]]+)\]\(([^)]+)\)$", page_text(decisions / "README.md"), re.MULTILINE))
+    assert {f"# {title}": name for title, name in listed.items()} == {title: name for name, title in titles.items()}
