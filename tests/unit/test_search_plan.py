@@ -178,6 +178,16 @@ def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
     assert status["message"] == "block-g0000-profile0: Error: exit code 1 (Error)"
 
 
+def test_a_search_that_fails_leaves_no_job_as_nobody_looks_at_it_again():
+    failed = Outcome(0, failure="Error", message="exit code 1 (Error)")
+    simulation = Simulation(SMALL, program=with_outcome(failed, ProfileInput))
+    while simulation.status.get("phase") != "Failed":
+        made = simulation.step()
+    # The plan that says that it has failed is the last one: an ended search is not reconciled any more.
+    assert len(made.delete_jobs) == 1
+    assert simulation.jobs == {}
+
+
 def test_initial_architectures_are_the_first_of_the_macro_level():
     initial = ["0-_16_1-2-2-2", "011-_16_1-2-2-21"]
     macro = {"generations": 3, "imageSize": 32, "blocks": 3, "initialArchitectures": initial}

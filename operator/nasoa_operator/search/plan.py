@@ -52,7 +52,7 @@ def next_step(observed: ObservedSearch) -> Plan:
         }
         return Plan(documents=(Document(observed.key("spec"), body),), again=True)
     if observed.document("stop") is not None:
-        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values()))
+        return Plan()
     if observed.spec.suspend:
         return Plan()
     reached = limit_reached(observed)
@@ -71,6 +71,8 @@ def next_step(observed: ObservedSearch) -> Plan:
 
 def recorded(observed: ObservedSearch, job: ObservedJob) -> bool:
     """Whether what a Job came to is recorded, or is not wanted any more, so that the Job can go."""
+    if observed.document("stop") is not None:
+        return True
     parts = job.step.removesuffix("-retry").split("-")
     if parts[0] in LEVELS:
         if observed.document("limit") is not None:
