@@ -61,7 +61,6 @@ class SearchController:
         uid = spec.resume_from or owner.uid
         ended = status.get("phase") in TERMINAL
         base = f"{spec.output_uri.rstrip('/')}/{uid}/results"
-        found = {} if ended else await in_thread(self.documents.read_all, f"searches/{uid}/")
         jobs = await observe_jobs(
             self.cluster,
             self.documents.store,
@@ -71,6 +70,8 @@ class SearchController:
             partial(search.job_context, lambda step: f"{base}/{step}"),
             now,
         )
+        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
+        found = {} if ended else await in_thread(self.documents.read_all, f"searches/{uid}/")
         zoo = None if ended else await in_thread(self._zoo_owner, spec.zoo.name)
         extractor = None if ended else await in_thread(self._extractor, self.settings.extractor)
         return search.ObservedSearch(
@@ -117,7 +118,6 @@ class RequestController:
         spec = read_spec(FineTuneRequestSpec, manifest)
         status = manifest.get("status", {})
         ended = status.get("phase") in TERMINAL
-        found = {} if ended else await in_thread(self.documents.read_all, f"requests/{owner.uid}/")
         base = f"{spec.output_uri.rstrip('/')}/{owner.uid}/results"
         jobs = await observe_jobs(
             self.cluster,
@@ -128,6 +128,8 @@ class RequestController:
             partial(finetune.job_context, lambda step: f"{base}/{step}"),
             now,
         )
+        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
+        found = {} if ended else await in_thread(self.documents.read_all, f"requests/{owner.uid}/")
         undecided = not ended and "schedule.json" not in found and "failed.json" not in found
         store, bucket = self.documents.store, self.documents.bucket
         zoo = await in_thread(read_manifest, store, bucket, spec.zoo) if undecided else None
