@@ -1,8 +1,12 @@
 """A double of the pods' program: the same word at the boundary, with figures that follow from the input alone.
 
 It starts in a second and trains nothing. Objects below the owner's output URI control it, so that tests wait for what
-they cause: ``control/<step>.json`` says what a pod of that step does (``hang`` until ``release/<step>`` exists,
-``exit`` with a code, leave raw ``message`` text as its termination message), and ``starts/`` counts each start.
+they cause: ``starts/`` counts each start, and ``control/<step>.json`` is the wish of what a pod of that step does:
+
+- ``index``: only the pod of this index minds the wish;
+- ``hang``: wait until ``release/<step>`` exists;
+- ``message`` and ``exit``: leave this termination message, and end with this code, without a result;
+- ``changes``: fields of the result that are others than they should be, ``size``: bytes of a result that is none.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from prometheus_client import start_http_server
 from simulation import accuracy, pretrain, profile, run
 
 from nasoa_runtime.architecture.complexity import complexity
-from nasoa_runtime.metrics import PROFILED_STEP_SECONDS
+from nasoa_runtime.metrics import LOSS, PLANNED_STEPS, PROFILED_STEP_SECONDS, STEP, STEP_SECONDS
 from nasoa_runtime.records import (
     EXIT_CHECKPOINTED,
     INDEX_VARIABLE,
@@ -38,6 +42,7 @@ from nasoa_runtime.records import (
     ProbeInput,
     ProbeResult,
     ProfileInput,
+    ProfileResult,
     Run,
     TerminationMessage,
     digest,
@@ -70,25 +75,43 @@ class Double:
             self.say(found.body)
             return 0
         self.store.create(f"{self.root}/starts/{self.step}/{self.index}/{os.environ['POD_NAME']}", b"1")
-        control = self.store.get(f"{self.root}/control/{self.step}.json")
-        wish = json.loads(control.body) if control else {}
+        wish = self.wish()
         result = self.result()
-        if isinstance(self.document, ProfileInput):
-            for measured in result.measurements:
-                PROFILED_STEP_SECONDS.labels(architecture=measured.name).set(measured.step_seconds)
-            start_http_server(METRICS_PORT, addr=os.environ["POD_IP"])
+        self.serve(result)
         if wish.get("hang"):
             while self.store.head(f"{self.root}/release/{self.step}") is None:
                 time.sleep(POLL_SECONDS)
-        if "exit" in wish:
-            return int(wish["exit"])
-        if "message" in wish:
-            self.write(wish["message"].encode())
-            return 0
+        if "message" in wish or "exit" in wish:
+            self.write(wish.get("message", "").encode())
+            return int(wish.get("exit", 0))
         body = result.to_json()
+        if "changes" in wish:
+            body = json.dumps(json.loads(body) | wish["changes"]).encode()
+        if "size" in wish:
+            body = b"x" * wish["size"]
         self.store.create(self.uri, body)
         self.say(body)
         return 0
+
+    def wish(self) -> dict[str, Any]:
+        """What the test wants of this pod."""
+        control = self.store.get(f"{self.root}/control/{self.step}.json")
+        wish: dict[str, Any] = json.loads(control.body) if control else {}
+        return wish if wish.get("index", self.index) == self.index else {}
+
+    def serve(self, result: Any) -> None:
+        """The metrics of a profiling pod that has measured, or of a run that has done a quarter of its steps."""
+        if isinstance(result, ProfileResult):
+            for measured in result.measurements:
+                PROFILED_STEP_SECONDS.labels(architecture=measured.name).set(measured.step_seconds)
+        elif isinstance(result, FinetuneResult):
+            STEP.set(result.steps // 4)
+            PLANNED_STEPS.set(result.steps)
+            STEP_SECONDS.set(result.step_seconds)
+            LOSS.set(0.5)
+        else:
+            return
+        start_http_server(METRICS_PORT, addr=os.environ["POD_IP"])
 
     def result(self) -> Any:
         """The result that follows from the input."""
@@ -119,8 +142,12 @@ class Double:
         message = TerminationMessage(
             program=self.document.program, index=self.index, result_key=self.uri, result_digest=digest(body)
         )
-        whole = message.model_copy(update={"result": json.loads(body)}).to_json()
-        self.write(whole if len(whole) <= TERMINATION_MESSAGE_LIMIT_BYTES else message.to_json())
+        try:
+            # Not by the record, which would turn what is no number into null.
+            whole = json.dumps(json.loads(message.to_json()) | {"result": json.loads(body)}).encode()
+        except ValueError:
+            whole = b""
+        self.write(whole if 0 < len(whole) <= TERMINATION_MESSAGE_LIMIT_BYTES else message.to_json())
 
     def write(self, content: bytes) -> None:
         """Write the termination message."""

@@ -182,12 +182,13 @@ class Team:
         """Wait for a pod of ``step`` that the double has counted."""
         until(lambda: self.starts(step), f"a start of {step}")
 
-    def until_finished(self, step: str) -> dict[str, Any]:
-        """The finished Job of ``step``."""
+    def until_finished(self, step: str, owner: str = "search") -> dict[str, Any]:
+        """The finished Job of a step of one object."""
 
         def finished() -> Any:
             for job in self.list("jobs"):
-                if job["metadata"]["labels"]["nasoa.io/step"] == step:
+                labels = job["metadata"]["labels"]
+                if (labels["nasoa.io/step"], labels["nasoa.io/owner-name"]) == (step, owner):
                     types = {c["type"] for c in job.get("status", {}).get("conditions", []) if c["status"] == "True"}
                     return job if types & {"Complete", "Failed"} else None
             return None
@@ -210,19 +211,38 @@ class Team:
         """Let hanging pods of ``step`` go on."""
         self.tenant.put(f"{self.output}/release/{step}", b"1")
 
+    def forget(self) -> None:
+        """Take back all that was wished of pods."""
+        for folder in ("control", "release"):
+            for found in list(self.tenant.list(f"{self.output}/{folder}/")):
+                self.tenant.delete(f"s3://{TENANT_BUCKET}/{found.key}")
+
     def starts(self, step: str = "") -> list[str]:
         """``step/index/pod`` of each start, of one step or of all."""
         prefix = f"{self.output}/starts/" + (f"{step}/" if step else "")
         return sorted(found.key.partition("/starts/")[2] for found in self.tenant.list(prefix))
 
-    def kill_pod(self, step: str) -> None:
-        """Kill the program of the running pod of ``step``, as by the kernel."""
-        for pod in self.list("pods"):
-            if pod["metadata"]["labels"].get("nasoa.io/step") == step and pod["status"]["phase"] == "Running":
-                folder = self.cluster.node_directory("local-0") / "pods" / pod["metadata"]["uid"] / "nasoa"
-                os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-                return
-        raise AssertionError(f"no pod of {step} runs")
+    def pods(self, step: str, owner: str = "search") -> list[dict[str, Any]]:
+        """The pods of a step of one object."""
+        labels = f"nasoa.io/owner-name={owner},nasoa.io/step={step}"
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-l", labels, "-o", "json"))["items"]
+        return found
+
+    def running_pod(self, step: str, owner: str = "search") -> dict[str, Any]:
+        """The first pod of a step of one object that has said that it has started."""
+
+        def first() -> Any:
+            started = {start.rsplit("/", 1)[1] for start in self.starts(step)}
+            pods = [pod for pod in self.pods(step, owner) if pod["status"].get("phase") == "Running"]
+            return next((pod for pod in pods if pod["metadata"]["name"] in started), None)
+
+        found: dict[str, Any] = until(first, f"a pod of {step} of {owner}")
+        return found
+
+    def kill_pod(self, pod: Mapping[str, Any]) -> None:
+        """Kill the program of a running pod, as by the kernel."""
+        folder = self.cluster.node_directory("local-0") / "pods" / pod["metadata"]["uid"] / "nasoa"
+        os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
     # --- what is recorded ---
 
@@ -238,14 +258,25 @@ class Team:
 
     def evaluated(self, name: str = "search") -> list[str]:
         """Encodings that a search evaluated, in order, block level first."""
+        found = self.course(name)
+        return [encoding for part in sorted(found) if part.endswith("/evaluations") for encoding, *_ in found[part]]
+
+    def course(self, name: str = "search") -> dict[str, list[tuple[Any, ...]]]:
+        """What a search proposed, measured, decided, evaluated and selected: part -> figures, in their order."""
         uid = self.get("nassearch", name)["metadata"]["uid"]
-        records = self.documents(f"searches/{uid}/")
-        return [
-            e["encoding"]
-            for key in sorted(records)
-            if key.endswith("/evaluations.json")
-            for e in records[key]["evaluations"]
-        ]
+        fields = {
+            "candidates": ("encoding", "slot", "parents", "mutations"),
+            "measurements": ("encoding", "stepSeconds", "failure"),
+            "members": ("encoding", "stepSeconds"),
+            "evaluations": ("encoding", "stepSeconds", "accuracy", "failure"),
+            "models": ("encoding", "accuracy", "weights_digest"),
+        }
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for key, document in self.documents(f"searches/{uid}/").items():
+            for part, names in fields.items():
+                if isinstance(document.get(part), list) and key != "published.json":
+                    found[key.removesuffix(".json")] = [tuple(m.get(n) for n in names) for m in document[part]]
+        return found
 
     def end(self) -> None:
         """Leave nothing running."""

@@ -47,3 +47,24 @@ def team(double_cluster: Cluster, tmp_path: Path) -> Iterator[Team]:
     team.start()
     yield team
     team.end()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(double_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team whose search ``search`` has ended without anything happening to anybody, with the zoo that it filled."""
+    team = Team(double_cluster, tmp_path_factory.mktemp("undisturbed"))
+    team.start()
+    team.apply(team.search())
+    team.ended("nassearch", "search")
+    yield team
+    team.end()
+
+
+@pytest.fixture
+def patrons(undisturbed: Team) -> Iterator[Team]:
+    """The team with a zoo, for requests; one operator looks at it before and after the test."""
+    yield undisturbed
+    undisturbed.forget()
+    if [operator.process.poll() for operator in undisturbed.operators] != [None]:
+        undisturbed.kill()
+        undisturbed.start()

@@ -2,79 +2,50 @@
 
 import json
 
-import pytest
-from operated import Team, until
+from operated import until
 
 from devcluster.s3 import SYSTEM_BUCKET
 from nasoa_runtime.online.shared import read_state
 
-STEPS = ["block-g0000-profile0", "block-g0001-evaluate", "macro-g0001-evaluate", "pretrain", "table"]
+STEPS = [
+    "block-g0000-profile0",
+    "block-g0000-evaluate",
+    "block-g0001-evaluate",
+    "macro-g0001-profile0",
+    "macro-g0001-evaluate",
+    "pretrain",
+    "table",
+]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(double_cluster, tmp_path_factory):
-    """What a search evaluates when nothing happens to anybody, and the team whose zoo it filled."""
-    team = Team(double_cluster, tmp_path_factory.mktemp("undisturbed"))
-    team.start()
+def test_an_operator_killed_while_each_step_runs_changes_nothing(team, undisturbed):
+    for step in STEPS:
+        team.control(step, hang=True)
     team.apply(team.search())
-    team.ended("nassearch", "search")
-    yield team
-    team.end()
-
-
-@pytest.fixture
-def patrons(undisturbed):
-    """The team with a zoo; its operator runs before and after the test."""
-    yield undisturbed
-    undisturbed.kill()
-    undisturbed.start()
-
-
-def version(team):
-    return read_state(team.system, SYSTEM_BUCKET, team.zoo).version
-
-
-def names_of(kind, team):
-    return {found["metadata"]["name"] for found in team.list(kind)}
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_an_operator_killed_while_a_step_runs_changes_nothing(team, undisturbed, step):
-    team.control(step, hang=True)
-    team.apply(team.search())
-    team.until_running(step)
-    team.kill()
-    team.start()
-    team.release(step)
-    status = team.ended("nassearch", "search")
-    assert (status["evaluated"], status["failed"]) == (8, 0)
-    assert team.evaluated() == undisturbed.evaluated()
-    assert_each_pod_ran_once(team)
-
-
-@pytest.mark.parametrize("step", ["block-g0001-evaluate", "pretrain"])
-def test_an_operator_that_is_away_when_a_job_completes_records_it_later(team, undisturbed, step):
-    team.control(step, hang=True)
-    team.apply(team.search())
-    team.until_running(step)
-    team.kill()
-    team.release(step)
-    team.until_finished(step)
-    team.start()
-    team.ended("nassearch", "search")
-    assert team.evaluated() == undisturbed.evaluated()
-    assert_each_pod_ran_once(team)
-
-
-def test_operators_killed_again_and_again_change_nothing(team, undisturbed):
-    team.apply(team.search())
-    steps = ["block-g0000-profile0", "block-g0000-evaluate", "block-g0001-evaluate", "macro-g0000-evaluate", "pretrain"]
-    for step in steps:
+    for step in STEPS:
         team.until_running(step)
         team.kill()
         team.start()
+        team.release(step)
+    status = team.ended("nassearch", "search")
+    assert (status["evaluated"], status["failed"]) == (8, 0)
+    assert team.course() == undisturbed.course()
+    assert_each_pod_ran_once(team)
+
+
+def test_an_operator_that_is_away_when_a_job_completes_records_it_later(team, undisturbed):
+    steps = ["block-g0000-profile0", "block-g0001-evaluate", "pretrain", "table"]
+    for step in steps:
+        team.control(step, hang=True)
+    team.apply(team.search())
+    for step in steps:
+        team.until_running(step)
+        team.kill()
+        team.release(step)
+        team.until_finished(step)
+        team.start()
     team.ended("nassearch", "search")
-    assert team.evaluated() == undisturbed.evaluated()
+    assert team.course() == undisturbed.course()
     assert_each_pod_ran_once(team)
 
 
@@ -83,53 +54,60 @@ def test_two_operators_at_once_do_everything_once(team, undisturbed):
     team.start()
     team.apply(team.search())
     status = team.ended("nassearch", "search")
-    assert status["evaluated"] == 8
-    assert team.evaluated() == undisturbed.evaluated()
+    assert (status["evaluated"], status["failed"]) == (8, 0)
+    assert team.course() == undisturbed.course()
     assert_each_pod_ran_once(team)
     team.apply(team.request("one"), team.request("two"))
-    for name in ("one", "two"):
-        team.ended("finetunerequest", name)
+    produced = {team.ended("finetunerequest", name)["predictor"]["produced"] for name in ("one", "two")}
+    assert produced == {1, 2}
     assert version(team) == 2
     assert_each_pod_ran_once(team)
 
 
-def test_a_pod_killed_in_the_middle_is_replaced_and_the_figure_is_the_same(team, undisturbed):
-    team.control("block-g0001-evaluate", hang=True)
+def test_pods_that_are_evicted_or_killed_are_replaced_and_the_figures_are_the_same(team, undisturbed):
+    evicted, killed = "block-g0000-evaluate", "macro-g0000-evaluate"
+    for step in (evicted, killed):
+        team.control(step, hang=True)
     team.apply(team.search())
-    team.until_running("block-g0001-evaluate")
-    team.kill_pod("block-g0001-evaluate")
-    team.release("block-g0001-evaluate")
+    first = team.running_pod(evicted)
+    evict(team, first["metadata"]["name"])
+    assert tries(replacement(team, evicted, first)) == {"failure": "0", "ignored": "1"}
+    team.release(evicted)
+    first = team.running_pod(killed)
+    team.kill_pod(first)
+    # The Job controller backs off for ten seconds before it makes a new pod.
+    assert tries(replacement(team, killed, first)) == {"failure": "1", "ignored": "0"}
+    team.release(killed)
     status = team.ended("nassearch", "search")
     assert (status["evaluated"], status["failed"]) == (8, 0)
-    assert team.evaluated() == undisturbed.evaluated()
+    assert team.course() == undisturbed.course()
 
 
-def test_an_evicted_pod_goes_on_elsewhere_and_the_eviction_does_not_count(team, undisturbed):
-    step = "block-g0000-evaluate"
-    team.control(step, hang=True)
-    team.apply(team.search())
-    team.until_running(step)
-    pod = next(p for p in team.list("pods") if p["metadata"]["labels"]["nasoa.io/step"] == step)
-    evict(team, pod["metadata"]["name"])
-    index = pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
-    until(lambda: len([s for s in team.starts(step) if s.split("/")[1] == index]) == 2, "the replacement")
-    team.release(step)
-    team.ended("nassearch", "search")
-    assert team.evaluated() == undisturbed.evaluated()
-
-
-@pytest.mark.parametrize("step", ["probe", "finetune"])
-def test_a_request_survives_an_operator_killed_while_its_pod_runs(patrons, step):
-    name = f"killed-in-{step}"
+def test_a_request_survives_an_operator_killed_while_it_is_probed_and_while_it_is_trained(patrons):
     before = version(patrons)
-    patrons.control(step, hang=True)
-    patrons.tenant.delete(f"{patrons.output}/release/{step}")
-    patrons.apply(patrons.request(name))
-    until(lambda: running(patrons, name, step), f"the {step} of {name}")
-    patrons.kill()
-    patrons.start()
-    patrons.release(step)
-    status = patrons.ended("finetunerequest", name)
+    for step in ("probe", "finetune"):
+        patrons.control(step, hang=True)
+    patrons.apply(patrons.request("bereft"))
+    for step in ("probe", "finetune"):
+        patrons.running_pod(step, "bereft")
+        patrons.kill()
+        patrons.start()
+        patrons.release(step)
+    status = patrons.ended("finetunerequest", "bereft")
+    assert status["predictor"] == {"plannedWith": before, "produced": before + 1}
+    assert version(patrons) == before + 1
+    assert_each_pod_ran_once(patrons)
+
+
+def test_a_run_whose_pod_is_killed_is_run_again_and_learned_once(patrons):
+    before = version(patrons)
+    patrons.control("finetune", hang=True)
+    patrons.apply(patrons.request("stricken"))
+    first = patrons.running_pod("finetune", "stricken")
+    patrons.kill_pod(first)
+    replacement(patrons, "finetune", first)
+    patrons.release("finetune")
+    status = patrons.ended("finetunerequest", "stricken")
     assert status["predictor"] == {"plannedWith": before, "produced": before + 1}
     assert version(patrons) == before + 1
 
@@ -137,24 +115,53 @@ def test_a_request_survives_an_operator_killed_while_its_pod_runs(patrons, step)
 def test_an_operator_killed_between_training_and_learning_learns_once(patrons):
     before = version(patrons)
     patrons.control("finetune", hang=True)
-    patrons.tenant.delete(f"{patrons.output}/release/finetune")
     patrons.apply(patrons.request("unlearned"))
-    until(lambda: running(patrons, "unlearned", "finetune"), "the run")
+    patrons.running_pod("finetune", "unlearned")
     patrons.kill()
     patrons.release("finetune")
-    uid = patrons.get("finetunerequest", "unlearned")["metadata"]["uid"]
-    until(
-        lambda: all(p["status"]["phase"] == "Succeeded" for p in pods_of(patrons, "unlearned", "finetune")), "the end"
-    )
+    patrons.until_finished("finetune", "unlearned")
     assert version(patrons) == before
     patrons.start()
-    # The moment at which the outcome is recorded and may not be learned yet.
+    # Killed as soon as the outcome is recorded, whether it has been learned by then or not.
+    uid = uid_of(patrons, "unlearned")
     until(lambda: "result.json" in patrons.documents(f"requests/{uid}/"), "the record of the run")
     patrons.kill()
     patrons.start()
     assert patrons.ended("finetunerequest", "unlearned")["predictor"]["produced"] == before + 1
     assert version(patrons) == before + 1
     assert len(patrons.documents(f"predictors/{patrons.zoo}/outcomes/")) == before + 1
+
+
+def test_an_operator_that_died_after_any_of_its_writes_about_an_outcome_is_succeeded_by_one_that_learns_once(patrons):
+    patrons.control("finetune", hang=True)
+    patrons.apply(patrons.request("relearned"))
+    patrons.running_pod("finetune", "relearned")
+    uid, before = uid_of(patrons, "relearned"), version(patrons)
+    training = until(lambda: trained(patrons, "relearned"), "the status of a run")
+    state = f"s3://{SYSTEM_BUCKET}/predictors/{patrons.zoo}/state.npz"
+    untaught = patrons.system.get(state)
+    patrons.release("finetune")
+    patrons.ended("finetunerequest", "relearned")
+    taught = patrons.system.get(state)
+    # What it writes, in its order; the status comes last.
+    written = [f"predictors/{patrons.zoo}/outcomes/{uid}", "", f"predictors/{patrons.zoo}/applied/{uid}"]
+    written.append(f"requests/{uid}/learned")
+    for survives in range(len(written) + 1):
+        patrons.kill()
+        for lost in written[survives:]:
+            if lost:
+                patrons.system.delete(f"s3://{SYSTEM_BUCKET}/{lost}.json")
+            elif untaught is None:
+                patrons.system.delete(state)
+            else:
+                patrons.system.put(state, untaught.body)
+        put_back(patrons, "relearned", training)
+        patrons.start()
+        status = patrons.ended("finetunerequest", "relearned")
+        assert status["predictor"]["produced"] == before + 1, survives
+        assert patrons.system.get(state).body == taught.body, survives
+        assert patrons.documents(f"predictors/{patrons.zoo}/applied/")[f"{uid}.json"]["version"] == before + 1
+    assert len([start for start in patrons.starts("finetune") if uid[:8] in start]) == 1
 
 
 def test_requests_that_end_together_are_all_learned(patrons):
@@ -167,50 +174,60 @@ def test_requests_that_end_together_are_all_learned(patrons):
     assert version(patrons) == before + 4
 
 
-def test_a_deleted_request_leaves_no_pods_and_teaches_nothing(patrons):
-    before = version(patrons)
-    patrons.control("finetune", hang=True)
-    patrons.tenant.delete(f"{patrons.output}/release/finetune")
-    patrons.apply(patrons.request("unwanted"))
-    until(lambda: running(patrons, "unwanted", "finetune"), "the run")
-    patrons.kubectl("delete", "finetunerequest", "unwanted")
-    until(lambda: not pods_of(patrons, "unwanted", "finetune"), "the pods to go")
-    patrons.release("finetune")
-    assert version(patrons) == before
+def version(team):
+    return read_state(team.system, SYSTEM_BUCKET, team.zoo).version
 
 
-def pods_of(team, name, step):
-    labels = f"nasoa.io/owner-name={name},nasoa.io/step={step}"
-    found = team.cluster.kubectl("get", "pods", "-n", team.namespace, "-l", labels, "-o", "json").stdout
-
-    return json.loads(found)["items"]
+def uid_of(team, name):
+    return team.get("finetunerequest", name)["metadata"]["uid"]
 
 
-def ended(pods):
-    return all(pod["status"]["phase"] == "Succeeded" for pod in pods)
+def trained(team, name):
+    status = team.get("finetunerequest", name).get("status", {})
+    return status if status.get("phase") == "Training" else None
 
 
-def running(team, name, step):
-    """Whether the pod of ``name`` has said that it has started."""
-    uid = team.get("finetunerequest", name)["metadata"]["uid"]
-    pods = [p for p in pods_of(team, name, step) if p["status"].get("phase") == "Running"]
-    started = {start.rsplit("/", 1)[1] for start in team.starts(step)}
-    return uid and pods and pods[0]["metadata"]["name"] in started
+def put_back(team, name, status):
+    """Give an object an earlier status."""
+    patch = json.dumps([{"op": "replace", "path": "/status", "value": status}])
+    team.kubectl("patch", "finetunerequest", name, "--subresource=status", "--type=json", "-p", patch)
+
+
+def replacement(team, step, first):
+    """The pod that has started in the place of ``first``."""
+    index, owner = index_of(first), first["metadata"]["labels"]["nasoa.io/owner-name"]
+
+    def found():
+        started = {start.rsplit("/", 1)[1] for start in team.starts(step)} - {first["metadata"]["name"]}
+        pods = [pod for pod in team.pods(step, owner) if index_of(pod) == index]
+        return next((pod for pod in pods if pod["metadata"]["name"] in started), None)
+
+    return until(found, f"the pod in the place of {first['metadata']['name']}")
+
+
+def index_of(pod):
+    return pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
+
+
+def tries(pod):
+    """How often the index of a pod has failed before, and how often that was not counted."""
+    annotations = pod["metadata"]["annotations"]
+    return {
+        kind: annotations.get(f"batch.kubernetes.io/job-index-{name}-count", "0")
+        for kind, name in (("failure", "failure"), ("ignored", "ignored-failure"))
+    }
 
 
 def evict(team, pod):
-
-    eviction = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": pod, "namespace": team.namespace},
-    }
+    """As ``kubectl drain`` does."""
+    metadata = {"name": pod, "namespace": team.namespace}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
     path = f"/api/v1/namespaces/{team.namespace}/pods/{pod}/eviction"
     team.cluster.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
 
 
 def assert_each_pod_ran_once(team):
-    """No index of a search's step was started twice, and no request's either."""
+    """No index of any Job was started twice."""
     starts = team.starts()
-    once = [start.rsplit("-", 1)[0] for start in starts]
-    assert len(set(once)) == len(once), starts
+    indices = [start.rsplit("-", 1)[0] for start in starts]
+    assert len(set(indices)) == len(indices), starts
