@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.plan import Manifest
 from nasoa_runtime.records import EXIT_BAD_INPUT, EXIT_CHECKPOINTED, EXIT_DIVERGED
 
 CONDITION = "PodsRunnable"
-TERMINAL = ("Succeeded", "Failed")
 PATIENCE_SECONDS = 20.0
 """What may pass by itself is said only after this long: a busy node, a controller that has not got to the Job yet."""
 CREATION_PATIENCE_SECONDS = 90.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,14 +11,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
-from nasoa_operator.jobs import Owner
+from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.observe import Documents, in_thread, observe_jobs
-from nasoa_operator.outcomes import explain
+from nasoa_operator.outcomes import JobContext, ObservedJob, explain
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
@@ -28,7 +30,6 @@ from nasoa_runtime.online.shared import read_state
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.zoo import read_manifest
 
-TERMINAL = ("Succeeded", "Failed")
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -46,13 +47,31 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
 
 
 @dataclass(frozen=True)
-class SearchController:
-    """NASSearch."""
+class Sources:
+    """Where both kinds are observed: the cluster, the documents in S3, what pods say of themselves."""
 
     cluster: Cluster
     documents: Documents
     step_times: StepTimes
     settings: Settings
+
+    async def jobs_and_records(
+        self,
+        owner: Owner,
+        context_of: Callable[[str], JobContext | None],
+        prefix: str,
+        ended: bool,
+        now: datetime,
+    ) -> tuple[dict[str, ObservedJob], dict[str, dict[str, Any]]]:
+        """An owner's Jobs by step, and its documents below ``prefix``; none for one that has ended."""
+        store, step_times = self.documents.store, self.step_times
+        jobs = await observe_jobs(self.cluster, store, step_times, owner.namespace, owner.uid, context_of, now)
+        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
+        return jobs, {} if ended else await in_thread(self.documents.read_all, prefix)
+
+
+class SearchController(Sources):
+    """NASSearch."""
 
     async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> search.ObservedSearch:
         """A snapshot of one search; a finished one is not looked up in S3 any more."""
@@ -60,18 +79,8 @@ class SearchController:
         status = manifest.get("status", {})
         uid = spec.resume_from or owner.uid
         ended = status.get("phase") in TERMINAL
-        base = f"{spec.output_uri.rstrip('/')}/{uid}/results"
-        jobs = await observe_jobs(
-            self.cluster,
-            self.documents.store,
-            self.step_times,
-            owner.namespace,
-            owner.uid,
-            partial(search.job_context, lambda step: f"{base}/{step}"),
-            now,
-        )
-        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
-        found = {} if ended else await in_thread(self.documents.read_all, f"searches/{uid}/")
+        context = partial(search.job_context, results_uri(spec.output_uri, uid))
+        jobs, found = await self.jobs_and_records(owner, context, f"searches/{uid}/", ended, now)
         zoo = None if ended else await in_thread(self._zoo_owner, spec.zoo.name)
         extractor = None if ended else await in_thread(self._extractor, self.settings.extractor)
         return search.ObservedSearch(
@@ -104,32 +113,16 @@ class SearchController:
         return document
 
 
-@dataclass(frozen=True)
-class RequestController:
+class RequestController(Sources):
     """FineTuneRequest."""
-
-    cluster: Cluster
-    documents: Documents
-    step_times: StepTimes
-    settings: Settings
 
     async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> finetune.ObservedRequest:
         """A snapshot of one request; zoo and predictor only where they are about to be needed."""
         spec = read_spec(FineTuneRequestSpec, manifest)
         status = manifest.get("status", {})
         ended = status.get("phase") in TERMINAL
-        base = f"{spec.output_uri.rstrip('/')}/{owner.uid}/results"
-        jobs = await observe_jobs(
-            self.cluster,
-            self.documents.store,
-            self.step_times,
-            owner.namespace,
-            owner.uid,
-            partial(finetune.job_context, lambda step: f"{base}/{step}"),
-            now,
-        )
-        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
-        found = {} if ended else await in_thread(self.documents.read_all, f"requests/{owner.uid}/")
+        context = partial(finetune.job_context, results_uri(spec.output_uri, owner.uid))
+        jobs, found = await self.jobs_and_records(owner, context, f"requests/{owner.uid}/", ended, now)
         undecided = not ended and "schedule.json" not in found and "failed.json" not in found
         store, bucket = self.documents.store, self.documents.bucket
         zoo = await in_thread(read_manifest, store, bucket, spec.zoo) if undecided else None

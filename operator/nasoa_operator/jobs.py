@@ -66,6 +66,11 @@ def child_name(owner: Owner, step: str) -> str:
     return f"{owner.name[:room].rstrip('-.').replace('.', '-')}-{owner.uid[:8]}-{step}"
 
 
+def results_uri(output_uri: str, uid: str) -> str:
+    """Below which the pods of an owner write their results, a folder for each step."""
+    return f"{output_uri.rstrip('/')}/{uid}/results"
+
+
 def dataset_claim(uri: str) -> tuple[str, str] | None:
     """Claim name and path within it of a ``pvc://claim/path`` URI; ``None`` for other schemes."""
     if not uri.startswith("pvc://"):

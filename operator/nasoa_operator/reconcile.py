@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
-from nasoa_operator.api.base import GROUP, VERSION
+from nasoa_operator.api.base import GROUP, TERMINAL, VERSION
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.api.types import timestamp
 from nasoa_operator.blockage import CONDITION as RUNNABLE
@@ -36,7 +36,6 @@ RESTING_RESYNCS = 4
 """Resyncs for each look at an object for which nothing is to be done until somebody changes something."""
 FORBIDDEN = 403
 STORAGE = "StorageReachable"
-TERMINAL = ("Succeeded", "Failed")
 
 
 class InvalidSpecError(Exception):

@@ -10,6 +10,8 @@ from pydantic.alias_generators import to_camel
 GROUP = "nasoa.io"
 VERSION = "v1alpha1"
 VALIDATIONS = "x-kubernetes-validations"
+TERMINAL = ("Succeeded", "Failed")
+"""Phases in which an object of either kind has ended."""
 
 
 def rule(expression: str, message: str, *, field_path: str | None = None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.jobs import Owner
+from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
 from nasoa_runtime.manifest import Manifest
@@ -49,9 +49,9 @@ class ObservedRequest:
 
     def result_uri(self, step: str) -> str:
         """Where the pods of ``step`` write their results."""
-        return self.tenant_uri("results", step)
+        return f"{results_uri(self.spec.output_uri, self.owner.uid)}/{step}"
 
 
-def job_context(result_uri_of: Any, step: str) -> JobContext | None:
+def job_context(results: str, step: str) -> JobContext | None:
     """The program that a step runs, and where its results are; ``None`` for a step that is not ours."""
-    return JobContext(PROGRAMS[step], result_uri_of(step)) if step in PROGRAMS else None
+    return JobContext(PROGRAMS[step], f"{results}/{step}") if step in PROGRAMS else None

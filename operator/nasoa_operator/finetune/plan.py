@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from nasoa_operator.accept import request_problems
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.api.types import duration, seconds
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.finetune.scheduling import (
@@ -14,26 +15,22 @@ from nasoa_operator.finetune.scheduling import (
     learning_record,
     measured_models,
     schedule_document,
-    spec_device,
 )
-from nasoa_operator.finetune.status import TERMINAL, status_of
-from nasoa_operator.jobs import build_job, dataset_uri_in_pod
+from nasoa_operator.finetune.status import status_of
 from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input, suspension_of
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
 from nasoa_operator.problems import Problem, output_problems
+from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try, unwanted, with_upkeep
 from nasoa_runtime.online.candidates import NothingFits
 from nasoa_runtime.records import (
-    DatasetReference,
     FinetuneInput,
     FinetuneResult,
     ModelReference,
     ProbeInput,
     ProbeResult,
     Regime,
-    Store,
 )
 
-RUNNING_REQUEUE_SECONDS = 3.0
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
 HEADROOM = 1.25
@@ -53,19 +50,14 @@ class Failure:
 def plan(observed: ObservedRequest) -> Plan:
     """What to do now for ``observed``."""
     if observed.status.get("phase") in TERMINAL:
-        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
+        return Plan(delete_jobs=unwanted(observed.jobs))
     problem = problem_of(observed)
     if problem is not None:
         # What is waited for comes with the resync, so that any number of requests may wait.
         return Plan(status=status_of(observed, problem=problem))
-    step = next_step(observed)
-    under_way = any(job.under_way for job in observed.jobs.values())
-    return replace(
-        step,
-        status=status_of(observed),
-        delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
-        suspensions=suspensions(observed),
-        requeue_seconds=RUNNING_REQUEUE_SECONDS if under_way or step.jobs else None,
+    done = {step: job for step, job in observed.jobs.items() if recorded(observed, job)}
+    return with_upkeep(
+        next_step(observed), observed.jobs, done, status=status_of(observed), suspensions=suspensions(observed)
     )
 
 
@@ -97,7 +89,7 @@ def next_step(observed: ObservedRequest) -> Plan:
 
 def probe(observed: ObservedRequest) -> Plan:
     """Have the dataset and the node looked at."""
-    tried = latest_try(observed, "probe")
+    tried = latest_try(observed.jobs, "probe")
     if tried is None:
         return Plan(jobs=(probe_job(observed, "probe"),))
     if not tried.finished:
@@ -119,7 +111,7 @@ def probe(observed: ObservedRequest) -> Plan:
             again=True,
         )
     if outcome.failure == "InvalidResult" and tried.step == "probe":
-        return Plan(jobs=(probe_job(observed, "probe-retry"),))
+        return Plan(jobs=(probe_job(observed, "probe" + RETRY),))
     return fail(observed, failure_of(outcome, "probe"))
 
 
@@ -155,7 +147,7 @@ def nothing_fits(decision: NothingFits) -> Failure:
 
 def finetune(observed: ObservedRequest) -> Plan:
     """Run what was scheduled, and record what it came to."""
-    tried = latest_try(observed, "finetune")
+    tried = latest_try(observed.jobs, "finetune")
     if tried is None:
         return Plan(jobs=(finetune_job(observed, "finetune"),))
     if not tried.finished:
@@ -181,7 +173,7 @@ def finetune(observed: ObservedRequest) -> Plan:
             event = Event("FineTuned", message, "finetune")
             return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
     if outcome.failure == "InvalidResult" and tried.step == "finetune":
-        return Plan(jobs=(finetune_job(observed, "finetune-retry"),))
+        return Plan(jobs=(finetune_job(observed, "finetune" + RETRY),))
     if outcome.failure == "Diverged":
         # That this regime diverges is worth knowing: it teaches chance accuracy.
         run = {
@@ -229,11 +221,6 @@ def probe_result(observed: ObservedRequest) -> ProbeResult:
     return ProbeResult.model_validate(observed.documents["probe.json"]["result"])
 
 
-def latest_try(observed: ObservedRequest, step: str) -> ObservedJob | None:
-    """The retry of a step where there is one, else the step itself."""
-    return observed.jobs.get(f"{step}-retry") or observed.jobs.get(step)
-
-
 def recorded(observed: ObservedRequest, job: ObservedJob) -> bool:
     """Whether what a Job came to is recorded, so that the Job can go."""
     if observed.document("failed") is not None:
@@ -247,45 +234,13 @@ def suspensions(observed: ObservedRequest) -> tuple[SuspendJob, ...]:
     return tuple(filter(None, (suspension_of(job, observed.spec.suspend) for job in jobs)))
 
 
-def dataset_reference(observed: ObservedRequest) -> DatasetReference:
-    """The dataset as the pod sees it."""
-    dataset = observed.spec.dataset
-    return DatasetReference(uri=dataset_uri_in_pod(dataset.uri), seed=observed.spec.seed, max_images=dataset.max_images)
-
-
-def job(observed: ObservedRequest, step: str, pod_input: ProbeInput | FinetuneInput, deadline: int) -> Manifest:
-    """One pod for ``step``."""
-    spec = observed.spec
-    return build_job(
-        owner=observed.owner,
-        step=step,
-        pod_input=pod_input,
-        completions=1,
-        device=spec.device,
-        storage=spec.storage,
-        template=spec.pod_template,
-        settings=observed.settings,
-        dataset=spec.dataset.uri,
-        active_deadline_seconds=deadline,
-    )
-
-
-def store_of(observed: ObservedRequest) -> Store:
-    """S3 as the pods reach it."""
-    storage = observed.spec.storage
-    return Store(endpoint=storage.endpoint or observed.settings.s3_endpoint, region=storage.region)
-
-
 def probe_job(observed: ObservedRequest, step: str) -> Manifest:
     """The probe's Job."""
     spec, zoo = observed.spec, observed.zoo
     limit = seconds(spec.time_limit)
     pod_input = ProbeInput(
-        store=store_of(observed),
-        device=spec_device(observed),
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
-        dataset=dataset_reference(observed),
+        **common_input(observed, step),
+        dataset=dataset_of(spec, spec.dataset.max_images),
         batch_size=spec.batch_size,
         time_cap_seconds=PROBE_SHARE * limit,
         models=measured_models(observed, zoo) if zoo else (),
@@ -294,21 +249,19 @@ def probe_job(observed: ObservedRequest, step: str) -> Manifest:
         zoo=f"{zoo.name} {zoo.version}" if zoo else "",
         cache_uri=f"{spec.output_uri.rstrip('/')}/probes",
     )
-    return job(observed, step, pod_input, int(limit) + BACKSTOP_SECONDS)
+    return job_for(observed, step, pod_input, active_deadline_seconds=int(limit) + BACKSTOP_SECONDS)
 
 
 def finetune_job(observed: ObservedRequest, step: str) -> Manifest:
     """The one fine-tuning Job, built from the persisted schedule alone."""
     spec, decided = observed.spec, observed.documents["schedule.json"]
     limit = seconds(spec.time_limit)
-    device = probe_result(observed).device
+    # The table's rows hold for the product that was probed, so that is asked for again.
+    common = common_input(observed, step) | {"device": probe_result(observed).device}
     pod_input = FinetuneInput(
-        store=store_of(observed),
-        device=device,
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
+        **common,
         request=f"{observed.owner.namespace}/{observed.owner.name} {observed.owner.uid}",
-        dataset=dataset_reference(observed),
+        dataset=dataset_of(spec, spec.dataset.max_images),
         time_limit_seconds=limit,
         batch_size=spec.batch_size,
         models=tuple(ModelReference.model_validate(m) for m in decided["models"]),
@@ -316,4 +269,5 @@ def finetune_job(observed: ObservedRequest, step: str) -> Manifest:
         output_uri=observed.tenant_uri("model"),
         work_uri=observed.tenant_uri("work"),
     )
-    return job(observed, step, pod_input, BACKSTOP_FACTOR * int(limit) + BACKSTOP_SECONDS)
+    backstop = BACKSTOP_FACTOR * int(limit) + BACKSTOP_SECONDS
+    return job_for(observed, step, pod_input, active_deadline_seconds=backstop)

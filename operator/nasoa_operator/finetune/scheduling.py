@@ -7,12 +7,13 @@ from typing import Any
 
 from nasoa_operator.api.types import seconds
 from nasoa_operator.finetune.observed import ObservedRequest
+from nasoa_operator.steps import device_of
 from nasoa_runtime.manifest import Manifest, Model
 from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Schedule
 from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
 from nasoa_runtime.online.schedule import plan
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.records import Device, MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.records import MeasuredModel, ModelReference, ProbeResult, Regime
 
 ALL_FROZEN_STAGES = tuple(range(6))
 
@@ -34,7 +35,7 @@ def reference(model: Model) -> ModelReference:
 
 def measured_models(observed: ObservedRequest, zoo: Manifest) -> tuple[MeasuredModel, ...]:
     """What the probe is to measure: for each model the rows known, and those missing."""
-    device = spec_device(observed)
+    device = device_of(observed.spec)
     models = []
     for model in zoo.models:
         known = rows_for(model, device, observed.spec.batch_size)
@@ -46,12 +47,6 @@ def measured_models(observed: ObservedRequest, zoo: Manifest) -> tuple[MeasuredM
             )
         )
     return tuple(models)
-
-
-def spec_device(observed: ObservedRequest) -> Device:
-    """The device of the spec, as records have it."""
-    device = observed.spec.device
-    return Device(type=device.type, count=device.count, product=device.product)
 
 
 def decide(

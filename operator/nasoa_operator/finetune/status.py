@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
 from nasoa_operator.api.finetune import (
     Alternative,
@@ -20,8 +21,8 @@ from nasoa_operator.api.finetune import (
 from nasoa_operator.api.types import seconds, timestamp
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.problems import Problem
+from nasoa_operator.steps import latest_try
 
-TERMINAL = ("Succeeded", "Failed")
 RUNNERS_UP_SHOWN = 5
 
 
@@ -64,7 +65,7 @@ def phase_and_message(observed: ObservedRequest) -> tuple[RequestPhase, str]:
         if done["result"] is None:
             return "Failed", done["failure"]
         return "Succeeded", f"the model is at {done['result']['output_uri']}"
-    job = observed.jobs.get("finetune-retry") or observed.jobs.get("finetune")
+    job = latest_try(observed.jobs, "finetune")
     if observed.document("schedule") is not None:
         if observed.spec.suspend:
             return "Planned", "planned; spec.suspend keeps it from running"
@@ -135,7 +136,7 @@ def schedule(observed: ObservedRequest) -> Schedule | None:
 
 def progress(observed: ObservedRequest) -> RunProgress | None:
     """Where the run is, by the pod's metrics."""
-    job = observed.jobs.get("finetune-retry") or observed.jobs.get("finetune")
+    job = latest_try(observed.jobs, "finetune")
     if job is None or observed.document("result") is not None or "nasoa_step" not in job.metrics:
         return None
     step, steps = int(job.metrics["nasoa_step"]), int(job.metrics.get("nasoa_planned_steps", 0))

@@ -7,7 +7,6 @@ from typing import Any
 
 from nasoa_operator.api.search import PhaseSpec
 from nasoa_operator.api.types import seconds
-from nasoa_operator.jobs import build_job, dataset_uri_in_pod
 from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input
 from nasoa_operator.plan import Document, Event, Plan
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
@@ -21,21 +20,18 @@ from nasoa_operator.search.observed import (
     step_name,
 )
 from nasoa_operator.step_times import profiled
+from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
 from nasoa_runtime.records import (
     Candidate,
-    DatasetReference,
-    Device,
     EvaluateInput,
     EvaluateResult,
     ProfileInput,
     ProfileResult,
     Recipe,
-    Store,
 )
 from nasoa_runtime.search.proposal import propose
 
 CANDIDATES_PER_WORKER = 4
-RETRY = "-retry"
 
 
 def next_of_generation(observed: ObservedSearch, level: Level, generation: int) -> Plan:
@@ -107,14 +103,14 @@ def propose_list(observed: ObservedSearch, level: Level, generation: int, index:
 def profile(observed: ObservedSearch, level: Level, generation: int, index: int, proposed: Mapping[str, Any]) -> Plan:
     """Have a list measured on the reference device, and record what was measured."""
     base = step_name(level, generation, f"profile{index}")
-    step, job = latest_try(observed, base)
+    job = latest_try(observed.jobs, base)
     if job is None:
-        return Plan(jobs=(profile_job(observed, level, generation, index, step, proposed),))
+        return Plan(jobs=(profile_job(observed, level, generation, index, base, proposed),))
     if not job.finished:
         return Plan()
     outcome = job.outcomes[0]
     if not isinstance(outcome.result, ProfileResult):
-        if outcome.failure == "InvalidResult" and not step.endswith(RETRY):
+        if outcome.failure == "InvalidResult" and not job.step.endswith(RETRY):
             return Plan(jobs=(profile_job(observed, level, generation, index, base + RETRY, proposed),))
         if outcome.failure == "BadInput":
             return stop(observed, *bad_input(outcome))
@@ -171,10 +167,7 @@ def profile_job(
     fitting = len(within_step_time(measurements(observed, level, generation), phase))
     first = observed.document(level, generation_part(0), "profile-0")
     pod_input = ProfileInput(
-        store=Store(endpoint=spec.storage.endpoint or observed.settings.s3_endpoint, region=spec.storage.region),
-        device=Device(type=spec.device.type, count=spec.device.count, product=spec.device.product),
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
+        **common_input(observed, step),
         candidates=tuple(Candidate(name=c["encoding"], architecture=c["encoding"]) for c in proposed["candidates"]),
         wanted=spec.parallelism - fitting,
         max_step_seconds=seconds(phase.max_step_time) if phase.max_step_time else None,
@@ -186,16 +179,7 @@ def profile_job(
         anchor=observed.settings.anchor,
         anchor_step_seconds=first["anchorStepSeconds"] if first else None,
     )
-    return build_job(
-        owner=observed.owner,
-        step=step,
-        pod_input=pod_input,
-        completions=1,
-        device=spec.device,
-        storage=spec.storage,
-        template=spec.pod_template,
-        settings=observed.settings,
-    )
+    return job_for(observed, step, pod_input, mount_dataset=False)
 
 
 def decide(
@@ -294,14 +278,9 @@ def evaluate_job(observed: ObservedSearch, level: Level, step: str, encodings: S
     """N worker pods, one architecture each."""
     spec, phase = observed.spec, phase_of(observed, level)
     pod_input = EvaluateInput(
-        store=Store(endpoint=spec.storage.endpoint or observed.settings.s3_endpoint, region=spec.storage.region),
-        device=Device(type=spec.device.type, count=spec.device.count, product=spec.device.product),
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
+        **common_input(observed, step),
         architectures=tuple(encodings),
-        dataset=DatasetReference(
-            uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=spec.dataset.max_images
-        ),
+        dataset=dataset_of(spec, spec.dataset.max_images),
         recipe=Recipe(
             epochs=phase.epochs,
             batch_size=phase.batch_size,
@@ -312,23 +291,7 @@ def evaluate_job(observed: ObservedSearch, level: Level, step: str, encodings: S
         ),
         time_limit_seconds=seconds(phase.evaluation_time_limit) if phase.evaluation_time_limit else None,
     )
-    return build_job(
-        owner=observed.owner,
-        step=step,
-        pod_input=pod_input,
-        completions=len(encodings),
-        device=spec.device,
-        storage=spec.storage,
-        template=spec.pod_template,
-        settings=observed.settings,
-        dataset=spec.dataset.uri,
-    )
-
-
-def latest_try(observed: ObservedSearch, base: str) -> tuple[str, ObservedJob | None]:
-    """The retry of a step where there is one, else the step itself."""
-    retry = observed.jobs.get(base + RETRY)
-    return (base + RETRY, retry) if retry is not None else (base, observed.jobs.get(base))
+    return job_for(observed, step, pod_input, completions=len(encodings))
 
 
 def stop(observed: ObservedSearch, reason: str, message: str) -> Plan:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from nasoa_operator.api.search import NASSearchSpec
-from nasoa_operator.jobs import Owner
+from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
 from nasoa_runtime.search.individuals import Individual
@@ -57,7 +57,7 @@ class ObservedSearch:
 
     def result_uri(self, step: str) -> str:
         """Where the pods of ``step`` write their results."""
-        return f"{self.spec.output_uri.rstrip('/')}/{self.uid}/results/{step}"
+        return f"{results_uri(self.spec.output_uri, self.uid)}/{step}"
 
     def weights_uri(self) -> str:
         """Where pretraining pods write weights."""
@@ -82,11 +82,11 @@ PROGRAMS = (
 )
 
 
-def job_context(result_uri_of: Any, step: str) -> JobContext | None:
+def job_context(results: str, step: str) -> JobContext | None:
     """The program that a step runs, and where its results are; ``None`` for a step that is not ours."""
     for pattern, program in PROGRAMS:
         if pattern.fullmatch(step):
-            return JobContext(program, result_uri_of(step))
+            return JobContext(program, f"{results}/{step}")
     return None
 
 

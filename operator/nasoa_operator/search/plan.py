@@ -7,8 +7,7 @@ if that Job has finished, to record what it came to. Nothing recorded is ever de
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.outcomes import ObservedJob, suspension_of
 from nasoa_operator.plan import Document, Event, Plan, SuspendJob
 from nasoa_operator.search import publishing
@@ -17,27 +16,21 @@ from nasoa_operator.search.levels import end_of_level, generations_of
 from nasoa_operator.search.limits import limit_reached
 from nasoa_operator.search.observed import LEVELS, ObservedSearch, generation_part
 from nasoa_operator.search.problems import problems_of
-from nasoa_operator.search.status import TERMINAL, status_of
-
-RUNNING_REQUEUE_SECONDS = 3.0
+from nasoa_operator.search.status import status_of
+from nasoa_operator.steps import RETRY, unwanted, with_upkeep
 
 
 def plan(observed: ObservedSearch) -> Plan:
     """What to do now for ``observed``."""
     if observed.status.get("phase") in TERMINAL:
-        return Plan(delete_jobs=tuple(job.name for job in observed.jobs.values() if not job.deleting))
+        return Plan(delete_jobs=unwanted(observed.jobs))
     problems = problems_of(observed)
     if problems:
         # What is waited for comes with the resync, so that any number of searches may wait.
         return Plan(status=status_of(observed, problem=problems[0]))
-    step = next_step(observed)
-    under_way = any(job.under_way for job in observed.jobs.values())
-    return replace(
-        step,
-        status=status_of(observed),
-        delete_jobs=tuple(j.name for j in observed.jobs.values() if recorded(observed, j) and not j.deleting),
-        suspensions=suspensions(observed),
-        requeue_seconds=RUNNING_REQUEUE_SECONDS if under_way or step.jobs else None,
+    done = {step: job for step, job in observed.jobs.items() if recorded(observed, job)}
+    return with_upkeep(
+        next_step(observed), observed.jobs, done, status=status_of(observed), suspensions=suspensions(observed)
     )
 
 
@@ -73,7 +66,7 @@ def recorded(observed: ObservedSearch, job: ObservedJob) -> bool:
     """Whether what a Job came to is recorded, or is not wanted any more, so that the Job can go."""
     if observed.document("stop") is not None:
         return True
-    parts = job.step.removesuffix("-retry").split("-")
+    parts = job.step.removesuffix(RETRY).split("-")
     if parts[0] in LEVELS:
         if observed.document("limit") is not None:
             return True

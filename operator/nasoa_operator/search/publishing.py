@@ -6,24 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasoa_operator.api.types import seconds
-from nasoa_operator.jobs import build_job, dataset_uri_in_pod
 from nasoa_operator.outcomes import Outcome
 from nasoa_operator.plan import Document, Event, Plan, Publish
-from nasoa_operator.search.generations import RETRY, latest_try, stop
+from nasoa_operator.search.generations import stop
 from nasoa_operator.search.levels import end_reason
 from nasoa_operator.search.observed import ObservedSearch, individuals
+from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
 from nasoa_runtime.architecture.complexity import complexity
 from nasoa_runtime.records import (
     Candidate,
-    DatasetReference,
-    Device,
     Extractor,
     PretrainInput,
     PretrainResult,
     ProfileInput,
     ProfileResult,
     Recipe,
-    Store,
 )
 from nasoa_runtime.search.front import best_spread_with_ranks
 
@@ -108,12 +105,9 @@ def pretrain_job(observed: ObservedSearch, step: str, encodings: list[str]) -> d
     """One pod for each selected model."""
     spec, zoo = observed.spec, observed.spec.zoo
     pod_input = PretrainInput(
-        store=Store(endpoint=spec.storage.endpoint or observed.settings.s3_endpoint, region=spec.storage.region),
-        device=Device(type=spec.device.type, count=spec.device.count, product=spec.device.product),
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
+        **common_input(observed, step),
         architectures=tuple(encodings),
-        dataset=DatasetReference(uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=zoo.max_images),
+        dataset=dataset_of(spec, zoo.max_images),
         recipe=Recipe(
             epochs=zoo.epochs,
             batch_size=zoo.batch_size,
@@ -126,30 +120,20 @@ def pretrain_job(observed: ObservedSearch, step: str, encodings: list[str]) -> d
         weights_uri=observed.weights_uri(),
         time_limit_seconds=seconds(zoo.time_limit) if zoo.time_limit else None,
     )
-    return build_job(
-        owner=observed.owner,
-        step=step,
-        pod_input=pod_input,
-        completions=len(encodings),
-        device=spec.device,
-        storage=spec.storage,
-        template=spec.pod_template,
-        settings=observed.settings,
-        dataset=spec.dataset.uri,
-    )
+    return job_for(observed, step, pod_input, completions=len(encodings))
 
 
 def measure_table(observed: ObservedSearch) -> Plan:
     """Have the step-time table and the source's class prototypes measured, alone on the reference device."""
-    step, job = latest_try(observed, "table")
+    job = latest_try(observed.jobs, "table")
     if job is None:
-        return Plan(jobs=(table_job(observed, step),))
+        return Plan(jobs=(table_job(observed, "table"),))
     if not job.finished:
         return Plan()
     outcome = job.outcomes[0]
     if not isinstance(outcome.result, ProfileResult):
-        if outcome.failure == "InvalidResult" and not step.endswith(RETRY):
-            return Plan(jobs=(table_job(observed, step + RETRY),))
+        if outcome.failure == "InvalidResult" and not job.step.endswith(RETRY):
+            return Plan(jobs=(table_job(observed, "table" + RETRY),))
         return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.message}")
     body = {
         "formatVersion": 1,
@@ -174,10 +158,7 @@ def table_job(observed: ObservedSearch, step: str) -> dict[str, Any]:
     record = observed.document("pretrained") or {"models": []}
     extractor = pinned_extractor(observed)
     pod_input = ProfileInput(
-        store=Store(endpoint=spec.storage.endpoint or observed.settings.s3_endpoint, region=spec.storage.region),
-        device=Device(type=spec.device.type, count=spec.device.count, product=spec.device.product),
-        result_uri=observed.result_uri(step),
-        seed=spec.seed,
+        **common_input(observed, step),
         candidates=tuple(
             Candidate(name=model_name(zoo.name, m["index"]), architecture=m["encoding"]) for m in record["models"]
         ),
@@ -187,25 +168,11 @@ def table_job(observed: ObservedSearch, step: str) -> dict[str, Any]:
         low_resolution_stem=spec.low_resolution_stem,
         frozen_stages=FROZEN_STAGES,
         choose_layout=True,
-        prototypes_of=DatasetReference(
-            uri=dataset_uri_in_pod(spec.dataset.uri), seed=spec.seed, max_images=spec.dataset.max_images
-        )
-        if extractor
-        else None,
+        prototypes_of=dataset_of(spec, spec.dataset.max_images) if extractor else None,
         extractor=extractor,
         prototypes_uri=prototypes_uri(observed) if extractor else None,
     )
-    return build_job(
-        owner=observed.owner,
-        step=step,
-        pod_input=pod_input,
-        completions=1,
-        device=spec.device,
-        storage=spec.storage,
-        template=spec.pod_template,
-        settings=observed.settings,
-        dataset=spec.dataset.uri,
-    )
+    return job_for(observed, step, pod_input)
 
 
 def pinned_extractor(observed: ObservedSearch) -> Extractor | None:

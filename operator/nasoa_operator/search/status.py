@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
 from nasoa_operator.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_operator.api.types import timestamp
@@ -16,7 +17,6 @@ from nasoa_operator.search.observed import LEVELS, Level, ObservedSearch, genera
 from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front
 
-TERMINAL = ("Succeeded", "Failed")
 FRONT_SHOWN = 10
 
 
