@@ -5,7 +5,6 @@ Admission judges requests; this only refuses what can't be planned with.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,11 @@ import yaml
 from pydantic import ValidationError
 
 from nasoa_runtime.commands.common import RefusedError
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Grid, Request
 from nasoa_runtime.records import Device
 
 T = TypeVar("T")
-
-_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
 
 
 @dataclass(frozen=True)
@@ -104,17 +101,16 @@ def _read(document: Mapping[str, Any]) -> RequestFile:
 
 
 def duration_seconds(text: str) -> float:
-    """Seconds of a duration such as ``90m`` or ``1h30m``.
+    """Seconds of ``spec.timeLimit``.
 
     Raises:
-        RefusedError: it is none, or not above zero.
+        RefusedError: it is no duration, or not above zero.
     """
-    parts = _DURATION.findall(text)
-    total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or total <= 0:
-        msg = f"spec.timeLimit: must be a duration above zero, such as 90s, 30m or 1h30m; not {text!r}"
-        raise RefusedError(msg)
-    return total
+    try:
+        return seconds(text)
+    except ValueError as error:
+        msg = f"spec.timeLimit: {error}"
+        raise RefusedError(msg) from error
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

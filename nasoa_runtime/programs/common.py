@@ -5,10 +5,16 @@ from __future__ import annotations
 import logging
 import math
 
+from torch import nn
+
+from nasoa_runtime.dataset.reading import Dataset
 from nasoa_runtime.failures import BadInputError
 from nasoa_runtime.pod import Pod
 from nasoa_runtime.records import Preprocessing, Recipe
 from nasoa_runtime.store import StoreError
+from nasoa_runtime.training.batches import Loader
+from nasoa_runtime.training.device import Target
+from nasoa_runtime.training.evaluation import Evaluation, evaluate
 from nasoa_runtime.training.loop import Settings
 
 log = logging.getLogger(__name__)
@@ -57,3 +63,15 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
 def steps_of(recipe: Recipe, images: int) -> int:
     """Steps that make up the recipe's epochs over ``images`` training images."""
     return max(1, math.ceil(recipe.epochs * images / recipe.batch_size))
+
+
+def validate(model: nn.Module, loader: Loader, dataset: Dataset, target: Target, recipe: Recipe) -> Evaluation:
+    """How ``model`` classifies the validation images, as ``recipe`` computes."""
+    return evaluate(
+        model,
+        loader.evaluation(dataset.splits.validation),
+        len(dataset.classes),
+        target,
+        recipe.precision,
+        channels_last=recipe.channels_last,
+    )

@@ -6,12 +6,18 @@ from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.failures import TimedOutError
 from nasoa_runtime.pod import Pod, retrying
-from nasoa_runtime.programs.common import architecture_at, forget_checkpoint, preprocessing_of, settings_of, steps_of
+from nasoa_runtime.programs.common import (
+    architecture_at,
+    forget_checkpoint,
+    preprocessing_of,
+    settings_of,
+    steps_of,
+    validate,
+)
 from nasoa_runtime.records import EvaluateInput, EvaluateResult
 from nasoa_runtime.training.batches import Loader
 from nasoa_runtime.training.checkpoint import read_checkpoint, restore, seeded
 from nasoa_runtime.training.device import prepare
-from nasoa_runtime.training.evaluation import evaluate
 from nasoa_runtime.training.loop import Trainer
 from nasoa_runtime.training.models import build_model
 from nasoa_runtime.training.session import Saver, train
@@ -54,14 +60,7 @@ def run(document: EvaluateInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     pod.finish()
     if target.rank != 0:
         return None
-    outcome = evaluate(
-        trainer.model,
-        loader.evaluation(dataset.splits.validation),
-        len(dataset.classes),
-        target,
-        recipe.precision,
-        channels_last=recipe.channels_last,
-    )
+    outcome = validate(trainer.model, loader, dataset, target, recipe)
     return EvaluateResult(
         architecture=architecture,
         accuracy=outcome.accuracy,

@@ -5,13 +5,19 @@ from __future__ import annotations
 from nasoa_runtime.clock import Clock
 from nasoa_runtime.dataset.prefetch import Prefetch
 from nasoa_runtime.pod import Pod, retrying
-from nasoa_runtime.programs.common import architecture_at, forget_checkpoint, preprocessing_of, settings_of, steps_of
+from nasoa_runtime.programs.common import (
+    architecture_at,
+    forget_checkpoint,
+    preprocessing_of,
+    settings_of,
+    steps_of,
+    validate,
+)
 from nasoa_runtime.records import PretrainInput, PretrainResult, digest
 from nasoa_runtime.training.batches import Loader
 from nasoa_runtime.training.budget import affordable_steps
 from nasoa_runtime.training.checkpoint import read_checkpoint, restore, seeded, weights_bytes
 from nasoa_runtime.training.device import prepare
-from nasoa_runtime.training.evaluation import evaluate
 from nasoa_runtime.training.loop import Trainer
 from nasoa_runtime.training.models import build_model
 from nasoa_runtime.training.session import Saver, train
@@ -63,14 +69,7 @@ def run(document: PretrainInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> 
     pod.finish()
     if target.rank != 0:
         return None
-    outcome = evaluate(
-        trainer.model,
-        loader.evaluation(dataset.splits.validation),
-        len(dataset.classes),
-        target,
-        recipe.precision,
-        channels_last=recipe.channels_last,
-    )
+    outcome = validate(trainer.model, loader, dataset, target, recipe)
     weights = weights_bytes(trainer.model)
     retrying(lambda: pod.store.put(f"{prefix}/weights.safetensors", weights))
     return PretrainResult(

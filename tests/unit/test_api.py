@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
 from nasoa_operator.api.search import NASSearchSpec, NASSearchStatus
-from nasoa_operator.api.types import duration, seconds, timestamp
+from nasoa_operator.api.types import timestamp
+from nasoa_runtime.durations import duration, seconds
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 12, 5, 0, tzinfo=UTC)

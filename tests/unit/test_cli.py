@@ -6,25 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
+from s3 import an_empty_store
 
 from nasoa_runtime import cli
 from nasoa_runtime.commands.request_file import duration_seconds
 from nasoa_runtime.online.shared import learn_once
 from nasoa_runtime.records import ProbeResult
-from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.store import ObjectStore
 from nasoa_runtime.zoo import Model, publish
 
 RECORDS = Path(__file__).parents[1] / "golden" / "finetune_records.csv.gz"
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
@@ -34,11 +25,7 @@ def store(endpoint: str, monkeypatch) -> ObjectStore:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
     monkeypatch.setenv("COLUMNS", "200")
-    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
-    store.create_bucket("sys-bucket")
-    for listed in store.list("s3://sys-bucket/"):
-        store.delete(f"s3://sys-bucket/{listed.key}")
-    return store
+    return an_empty_store(endpoint, "sys-bucket")
 
 
 @pytest.fixture

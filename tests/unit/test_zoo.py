@@ -6,12 +6,12 @@ import struct
 
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
+from s3 import an_empty_store
 
 from nasoa_runtime.admission import admit_prototypes, admit_weights
 from nasoa_runtime.records import Extractor, Preprocessing, StepTime, digest
-from nasoa_runtime.store import MissingObject, ObjectStore, UnreadableObjectError, connect
+from nasoa_runtime.store import MissingObject, ObjectStore, UnreadableObjectError
 from nasoa_runtime.weights import InvalidWeights, read_header, verify_weights
 from nasoa_runtime.zoo import (
     IMPORT,
@@ -31,23 +31,9 @@ TINY_PARAMETERS = 2 * 3 * 9 + 2 * 2 * 9 + 2 * 4 * 9 + 2 * (2 + 2 + 4) + (4 + 3) 
 their norms, the classifier."""
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store(endpoint: str) -> ObjectStore:
-    store = connect(endpoint, access_key="a-key", secret_key="a-secret")
-    for bucket in ("sys", "tenant"):
-        store.create_bucket(bucket)
-        for listed in store.list(f"s3://{bucket}/"):
-            store.delete(f"s3://{bucket}/{listed.key}")
-    return store
+    return an_empty_store(endpoint, "sys", "tenant")
 
 
 def a_model(name: str = "first", **changes) -> Model:

@@ -8,7 +8,6 @@ from typing import Any
 
 from nasoa_operator.accept import request_problems
 from nasoa_operator.api.base import TERMINAL
-from nasoa_operator.api.types import duration, seconds
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.finetune.scheduling import (
     decide,
@@ -21,6 +20,7 @@ from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input, suspension_
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
 from nasoa_operator.problems import Problem, output_problems
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try, unwanted, with_upkeep
+from nasoa_runtime.durations import duration, seconds
 from nasoa_runtime.online.candidates import NothingFits
 from nasoa_runtime.records import (
     FinetuneInput,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasoa_operator.api.types import seconds
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.manifest import Manifest, Model
 from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Schedule
 from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of

@@ -18,10 +18,11 @@ from nasoa_operator.api.finetune import (
     Schedule,
     Statistics,
 )
-from nasoa_operator.api.types import seconds, timestamp
+from nasoa_operator.api.types import timestamp
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
+from nasoa_runtime.durations import seconds
 
 RUNNERS_UP_SHOWN = 5
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasoa_operator.api.search import PhaseSpec
-from nasoa_operator.api.types import seconds
 from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input
 from nasoa_operator.plan import Document, Event, Plan
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
@@ -21,6 +20,7 @@ from nasoa_operator.search.observed import (
 )
 from nasoa_operator.step_times import profiled
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.records import (
     Candidate,
     EvaluateInput,

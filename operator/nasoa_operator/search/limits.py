@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasoa_operator.api.types import seconds
 from nasoa_operator.search.observed import LEVELS, ObservedSearch, individuals
+from nasoa_runtime.durations import seconds
 
 
 def device_seconds(observed: ObservedSearch) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasoa_operator.api.types import seconds
 from nasoa_operator.outcomes import Outcome
 from nasoa_operator.plan import Document, Event, Plan, Publish
 from nasoa_operator.search.generations import stop
@@ -13,6 +12,7 @@ from nasoa_operator.search.levels import end_reason
 from nasoa_operator.search.observed import ObservedSearch, individuals
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
 from nasoa_runtime.architecture.complexity import complexity
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.records import (
     Candidate,
     Extractor,
