@@ -371,6 +371,16 @@ def test_a_job_as_it_should_be_is_accepted(cluster, tenant):
     cluster.kubectl("create", "--dry-run=server", f"--as={OPERATOR}", "-f", "-", input=to_yaml(a_job(tenant)))
 
 
+def test_a_job_from_before_an_upgrade_of_the_image_can_be_suspended_and_resumed(cluster, tenant):
+    request = create(cluster, a_request("upgraded", tenant))
+    job = a_job(tenant, image="ghcr.io/nasoa/runtime:older")
+    job["metadata"]["ownerReferences"][0] |= {"name": "upgraded", "uid": request["metadata"]["uid"]}
+    job["spec"]["suspend"] = True
+    create(cluster, job)
+    resume = ("patch", "job", "job", "-n", tenant, "--dry-run=server", "-p", '{"spec": {"suspend": false}}')
+    cluster.kubectl(*resume, f"--as={OPERATOR}")
+
+
 @pytest.mark.parametrize(
     ("overrides", "field"),
     [

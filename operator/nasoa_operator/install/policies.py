@@ -28,11 +28,16 @@ _REFERENCES = {
 
 
 def job_policy(namespace: str, image: str) -> list[Manifest]:
-    """The operator's Jobs run only ``image``, belong to an object of ours, and carry no token."""
+    """The operator's Jobs run only ``image``, belong to an object of ours, and carry no token.
+
+    A Job that is there keeps its image (the API server allows no other), so that one from before an upgrade can still
+    be suspended.
+    """
     pod = "object.spec.template.spec"
+    same = "oldObject != null && oldObject.spec.template.spec.containers.exists(o, o.image == c.image)"
     validations = [
         {
-            "expression": f"{pod}.containers.all(c, c.image == '{image}')"
+            "expression": f"{pod}.containers.all(c, c.image == '{image}' || ({same}))"
             f" && (!has({pod}.initContainers) || size({pod}.initContainers) == 0)",
             "message": f"Jobs of the nasoa operator may run only the image {image}: set the operator's NASOA_POD_IMAGE"
             " to it, or install the policy with the other image",
