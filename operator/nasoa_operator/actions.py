@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nasoa_operator.events import failed
 from nasoa_operator.jobs import Owner
 from nasoa_operator.observe import Documents
 from nasoa_operator.plan import Action, AddStepTimes, Event, Learn, Publish
@@ -69,7 +70,7 @@ class Actions:
         body = {"formatVersion": 1, "models": names, "version": manifest.version, "refused": refused}
         self._record(action.document, body)
         message = f"zoo {action.zoo}, version {manifest.version}: {', '.join(names)}"
-        return Event("Published", message[:900], "published")
+        return Event("Published", message, "published")
 
     def _add_step_times(self, action: AddStepTimes) -> Event | None:
         rows = {name: [StepTime.model_validate(row) for row in found] for name, found in action.rows.items()}
@@ -81,7 +82,7 @@ class Actions:
 
     def _stopped(self, document: str, reason: str, message: str) -> Event:
         self._record(document, {"formatVersion": 1, "reason": reason, "message": message})
-        return Event(reason, message[:900], "stop", type="Warning")
+        return failed(reason, message)
 
     def _record(self, key: str, body: dict[str, Any]) -> None:
         self._documents.create(key, canonical_json(body))

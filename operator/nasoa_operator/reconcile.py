@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import zlib
 from collections.abc import Callable, Mapping
@@ -14,10 +13,10 @@ from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
 from nasoa_operator.api.base import GROUP, TERMINAL, VERSION
 from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_operator.api.types import timestamp
 from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.blockage import Blockage, with_blockage
 from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
+from nasoa_operator.events import event_manifest, transitions
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.outcomes import ObservedJob
@@ -245,7 +244,7 @@ class Reconciler:
             "message": shorten(f"{prefix}{text}"),
         }
         if await self.cluster.write_status(manifest, status) is not None:
-            await self._say(owner, Event(reason, text[:900], f"{kind}-{reason}", type="Warning"))
+            await self._say(owner, Event(reason, text, f"{kind}-{reason}", type="Warning"))
 
     async def _say(self, owner: Owner, event: Event) -> None:
         await self.cluster.create_event(event_manifest(owner, event, self.clock()))
@@ -257,42 +256,3 @@ def not_enrolled(namespace: str) -> str:
         f"the operator may not run Jobs in namespace {namespace}: an administrator enrols the namespace with a "
         "RoleBinding of the operator's service account to the ClusterRole nasoa-jobs"
     )
-
-
-def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
-    """Events for conditions that changed for the worse or for good, beside those of the documents."""
-    known = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before.get("conditions", [])}
-    events = []
-    for c in after.get("conditions", []):
-        if known.get(c["type"], ("", ""))[:2] == (c["status"], c["reason"]):
-            continue
-        bad = (c["type"], c["status"]) in {("Accepted", "False"), (RUNNABLE, "False"), ("Failed", "True")}
-        if bad or c["type"] in {"Accepted", "Complete"}:
-            key = f"{c['type']}-{c['status']}-{c['reason']}"
-            events.append(Event(c["reason"], c["message"][:900], key, "Warning" if bad else "Normal"))
-    return events
-
-
-def event_manifest(owner: Owner, event: Event, now: datetime) -> Manifest:
-    """An Event about the owner, with a name that follows from what it says."""
-    mark = hashlib.sha256(f"{owner.uid}/{event.key}/{event.reason}".encode()).hexdigest()[:16]
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{owner.name[:200]}.{mark}", "namespace": owner.namespace},
-        "involvedObject": {
-            "apiVersion": owner.api_version,
-            "kind": owner.kind,
-            "namespace": owner.namespace,
-            "name": owner.name,
-            "uid": owner.uid,
-        },
-        "reason": event.reason,
-        "message": event.message[:1000],
-        "type": event.type,
-        "firstTimestamp": timestamp(now),
-        "lastTimestamp": timestamp(now),
-        "count": 1,
-        "source": {"component": "nasoa-operator"},
-        "reportingComponent": "nasoa-operator",
-    }

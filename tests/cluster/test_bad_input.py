@@ -143,12 +143,14 @@ class Crowd:
         return found["reason"], status["message"]
 
     def events(self, name, namespace=None):
-        """Type and reason of each event -> its message."""
+        """Type and reason of each event -> its message; each is told once."""
         fields = f"involvedObject.name={name},reportingComponent=nasoa-operator"
         done = self.cluster.kubectl(
             "get", "events", "-n", namespace or self.team, f"--field-selector={fields}", "-o", "json"
         )
-        return {(e["type"], e["reason"]): e["message"] for e in json.loads(done.stdout)["items"]}
+        told = [(e["type"], e["reason"], e["message"]) for e in json.loads(done.stdout)["items"]]
+        assert len(set(told)) == len(told), told
+        return {(kind, reason): message for kind, reason, message in told}
 
     def until_event(self, name, kind, reason):
         deadline = time.monotonic() + 20

@@ -8,6 +8,7 @@ from typing import Any
 
 from nasoa_operator.accept import request_problems
 from nasoa_operator.api.base import TERMINAL
+from nasoa_operator.events import failed
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.finetune.scheduling import (
     decide,
@@ -183,7 +184,7 @@ def finetune(observed: ObservedRequest) -> Plan:
             "validation_accuracy": None,
         }
         body = {"formatVersion": 1, "result": None, "runs": [run], "failure": outcome.message or "training diverged"}
-        event = Event("Diverged", outcome.message, "finetune", type="Warning")
+        event = failed("Diverged", body["failure"])
         return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
     return fail(observed, failure_of(outcome, "finetune"))
 
@@ -199,7 +200,7 @@ def learn(observed: ObservedRequest, result: Any) -> Plan:
 def fail(observed: ObservedRequest, failure: Failure) -> Plan:
     """Persist that the request ends here, and why."""
     body = {"formatVersion": 1, "reason": failure.reason, "message": failure.message}
-    event = Event(failure.reason, failure.message, "failed", type="Warning")
+    event = failed(failure.reason, failure.message)
     return Plan(documents=(Document(observed.key("failed"), body, event),), again=True)
 
 

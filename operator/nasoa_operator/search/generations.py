@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasoa_operator.api.search import PhaseSpec
+from nasoa_operator.events import failed
 from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input
 from nasoa_operator.plan import Document, Event, Plan
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
@@ -297,6 +298,4 @@ def evaluate_job(observed: ObservedSearch, level: Level, step: str, encodings: S
 def stop(observed: ObservedSearch, reason: str, message: str) -> Plan:
     """Persist that the search ends here, and why."""
     body = {"formatVersion": 1, "reason": reason, "message": message, "stoppedAt": observed.now.isoformat()}
-    return Plan(
-        documents=(Document(observed.key("stop"), body, Event(reason, message, "stop", type="Warning")),), again=True
-    )
+    return Plan(documents=(Document(observed.key("stop"), body, failed(reason, message)),), again=True)

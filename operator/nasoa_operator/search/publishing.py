@@ -59,7 +59,7 @@ def select(observed: ObservedSearch) -> Plan:
         "extractor": observed.extractor,
     }
     names = ", ".join(i.encoding for i, _ in chosen)
-    event = Event("ModelsSelected", f"{len(chosen)} models are pretrained: {names}"[:900], "selection")
+    event = Event("ModelsSelected", f"{len(chosen)} models are pretrained: {names}", "selection")
     return Plan(documents=(Document(observed.key("selection"), body, event),), again=True)
 
 

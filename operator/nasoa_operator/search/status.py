@@ -119,8 +119,8 @@ def conditions_of(
         conditions = condition(observed, conditions, "Progressing", "False", stop["reason"], message)
         return condition(observed, conditions, "Failed", "True", stop["reason"], message)
     if phase == "Succeeded":
-        conditions = condition(observed, conditions, "Progressing", "False", "Published", message)
-        return condition(observed, conditions, "Complete", "True", "Published", message)
+        conditions = condition(observed, conditions, "Progressing", "False", "Succeeded", message)
+        return condition(observed, conditions, "Complete", "True", "Succeeded", message)
     running: Truth = "False" if phase == "Suspended" else "True"
     return condition(observed, conditions, "Progressing", running, phase, message)
 
