@@ -200,8 +200,8 @@ def count_macs(model: nn.Module, image_size: int) -> int:
         nonlocal total
         weight = module.weight
         if isinstance(weight, Tensor):
-            positions = output.numel() // weight.shape[0] if isinstance(module, nn.Conv2d) else 1
-            total += weight.numel() * positions
+            # A convolution is done at each place, a linear layer for each token: once for each value of a channel.
+            total += weight.numel() * (output.numel() // weight.shape[0])
 
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]

@@ -145,6 +145,15 @@ def test_macs_are_counted_for_one_image() -> None:
     assert count_macs(model, 8) == 3 * 4 * 9 * 16 + 4 * 16 * 5
 
 
+def test_macs_of_a_linear_layer_are_counted_for_each_token() -> None:
+    class Tokens(torch.nn.Module):
+        def forward(self, pixels):
+            return pixels.flatten(2).transpose(1, 2)
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), Tokens(), torch.nn.Linear(4, 7), torch.nn.Linear(7, 5))
+    assert count_macs(model, 8) == 4 * (3 * 16 * 4 + 4 * 7 + 7 * 5)
+
+
 def test_published_weights_become_an_extractor_and_a_model(nasoa) -> None:
     """EfficientNet-Lite0's real ImageNet weights: other names than timm's, the same order and shapes."""
     base = ("zoo", "import", "--architecture", "timm:tf_efficientnet_lite0", "--weights", str(LITE0), "--json")
