@@ -1,8 +1,8 @@
 """Regret of a zoo's first requests among real transfers of small networks that no warm start has learned.
 
 Run ``.venv/bin/python benchmarks/transfers.py [--seeds 8] [--json]``. A request offers sixteen recorded runs on one
-dataset; the one that is predicted best is taken, charged its regret, and learned. ``--make OUT [--runs 217]`` records
-the runs anew, some ten minutes on one core: two encoded networks, trained on 6,000 images of Fashion-MNIST, then
+dataset; the one that is predicted best is taken, charged its regret, and learned. ``--make OUT [--runs 200]`` records
+the runs anew, half an hour on one core: two encoded networks, trained on 6,000 images of Fashion-MNIST, then
 fine-tuned by the runtime's own loop on five other datasets, with regimes drawn from a fixed seed.
 """
 
@@ -15,8 +15,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import csv
-import gzip
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,11 +29,12 @@ from nasoa_runtime.online.warm_start import read_recorded, read_small, taught, w
 
 RUNS = Path(__file__).parent / "transfers.csv.gz"
 DATASETS = ("digits", "mnist", "even-digits", "emoji-twitter", "emoji-kinds")
-NETWORKS = ("2-_16_1-12-1-2", "031-_12_1-12-1-2")
+NETWORKS = ("2-_8_1-12-1-2", "031-_8_1-12-1-2")
 REQUESTS, OFFERED, STREAMS = 20, 16, 5
 PARTS = {"1": slice(0, 1), "1-4": slice(0, 4), "5-10": slice(4, 10), "11-20": slice(10, 20)}
 WHOLE = ("parameters", "macs", "classes", "iterations", "frozen_stages")
-SIZE, BATCH, SOURCE_IMAGES, SOURCE_STEPS = 32, 32, 6000, 400
+SOURCE_IMAGES, SOURCE_STEPS = 6000, 400
+STEPS = (20, 50, 120, 300, 1000, 3000)
 Transfer = tuple[str, Outcome]
 """A dataset's name, and a run on it."""
 
@@ -45,7 +44,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--make", type=Path)
-    parser.add_argument("--runs", type=int, default=217)
+    parser.add_argument("--runs", type=int, default=200)
     arguments = parser.parse_args()
     if arguments.make:
         make(arguments.make, arguments.runs)
@@ -111,112 +110,31 @@ def make(path: Path, runs: int) -> None:
     """Train and fine-tune the networks, writing each run as it ends."""
     import torch  # noqa: PLC0415 - takes seconds, and only recording needs it.
 
+    from benchmarks.small_networks import Images, fine_tune, packed, pretrain  # noqa: PLC0415
     from demo.datasets import SOURCES, fashion  # noqa: PLC0415
-    from nasoa_runtime.architecture.complexity import complexity  # noqa: PLC0415
-    from nasoa_runtime.failures import DivergedError  # noqa: PLC0415
-    from nasoa_runtime.training.device import Target  # noqa: PLC0415
-    from nasoa_runtime.training.loop import Settings, Trainer  # noqa: PLC0415
-    from nasoa_runtime.training.models import build_model, freeze  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    target = Target(torch.device("cpu"))
-
-    def train(model: torch.nn.Module, batches: Any, rate: float, batch_size: int, steps: int) -> None:
-        trainer = Trainer(model, Settings(rate, batch_size), target)
-        trainer.plan(steps)
-        trainer.train(batches, steps)
-
-    images, labels = _tensors(fashion(SOURCE_IMAGES))
-    networks = []
-    for architecture in NETWORKS:
-        torch.manual_seed(0)
-        model = build_model(architecture, 10, low_resolution_stem=True)
-        shown = _batches(images, labels, torch.arange(SOURCE_IMAGES), 64, 0)
-        train(model, shown, 0.1, 64, SOURCE_STEPS)
-        size = complexity(architecture, SIZE, 10, low_resolution_stem=True)
-        held = torch.arange(SOURCE_IMAGES, len(images))
-        networks.append((architecture, size, _accuracy(model, images, labels, held), model.state_dict()))
-    data = {name: _tensors(SOURCES[name]()) for name in DATASETS}
-    random = np.random.default_rng(1)
+    source = Images.of(fashion(SOURCE_IMAGES))
+    seen, held = source[torch.arange(SOURCE_IMAGES)], source[torch.arange(SOURCE_IMAGES, len(source))]
+    networks = [pretrain(architecture, seen, held, SOURCE_STEPS, True) for architecture in NETWORKS]
+    data = {name: Images.of(SOURCES[name]()).split(0.64, 0) for name in DATASETS}
     rows: list[dict[str, Any]] = []
-    while len(rows) < runs:
-        name = DATASETS[len(rows) % len(DATASETS)]
-        images, labels = data[name]
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        seen, unseen = order[: int(0.64 * len(order))], order[int(0.64 * len(order)) :]
-        architecture, size, source_accuracy, weights = networks[random.integers(len(networks))]
+    for run in range(runs):
+        random = np.random.default_rng((1, run))
+        name = DATASETS[run % len(DATASETS)]
+        network = networks[random.integers(len(networks))]
         rate, frozen = float(random.choice([0.001, 0.003, 0.01, 0.03, 0.1])), int(random.integers(6))
-        steps = int(random.choice([20, 50, 120, 300]))
-        classes = int(labels.max()) + 1
-        model = build_model(architecture, classes, low_resolution_stem=True)
-        own = model.state_dict()
-        model.load_state_dict({key: weights[key] if own[key].shape == weights[key].shape else own[key] for key in own})
-        freeze(model, frozen)
-        try:
-            train(model, _batches(images, labels, seen, BATCH, int(random.integers(1_000_000))), rate, BATCH, steps)
-            reached = _accuracy(model, images, labels, unseen)
-        except DivergedError:
-            reached = 1 / classes
-        counts = np.bincount(labels[seen].numpy())
+        steps = int(random.choice(STEPS))
+        counts = data[name][0].counts
         described = RunDescription(
-            architecture, classes, float(counts.mean()), float(counts.std()), steps, rate, frozen,
-            source_accuracy=source_accuracy, parameters=size.parameters, macs=size.macs,
+            network.architecture, len(counts), float(counts.mean()), float(counts.std()), steps, rate, frozen,
+            source_accuracy=network.source_accuracy, parameters=network.size.parameters, macs=network.size.macs,
         )  # fmt: skip
-        rows.append(row_of(name, described, reached))
+        reached = fine_tune(network, *data[name], rate, frozen, steps, run)
+        # Without a similarity, which nothing here measures.
+        values = {key: value for key, value in vars(described).items() if key != "domain_similarity"}
+        rows.append({"dataset": name, **values, "accuracy": reached})
         path.write_bytes(packed(rows))
-
-
-def row_of(dataset: str, run: RunDescription, accuracy: float) -> dict[str, Any]:
-    """A run as the file has it: without a similarity, which nothing here measures."""
-    described = {name: value for name, value in vars(run).items() if name != "domain_similarity"}
-    values = {"dataset": dataset, **described, "accuracy": accuracy}
-    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in values.items()}
-
-
-def packed(rows: list[dict[str, Any]]) -> bytes:
-    """The file; equal rows give equal bytes."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return gzip.compress(text.getvalue().encode(), mtime=0)
-
-
-def _tensors(images: Any) -> tuple[Any, Any]:
-    """Images on white, shape (n, 3, 32, 32), and the indices of their classes."""
-    import torch  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
-
-    pixels, labels = [], []
-    names: dict[str, int] = {}
-    for path, content in images:
-        image = Image.open(io.BytesIO(content)).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
-        pixels.append(np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
-        labels.append(names.setdefault(path.split("/")[-2], len(names)))
-    return torch.tensor(np.array(pixels)).permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.25), torch.tensor(labels)
-
-
-def _batches(images: Any, labels: Any, indices: Any, size: int, seed: int) -> Any:
-    """Endless batches, each shifted by up to three pixels."""
-    import torch  # noqa: PLC0415
-
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = indices[torch.randperm(len(indices), generator=generator)]
-        for start in range(0, len(order) - size + 1, size):
-            chosen = order[start : start + size]
-            down, right = (int(torch.randint(-3, 4, (1,), generator=generator)) for _ in range(2))
-            yield torch.roll(images[chosen], (down, right), (2, 3)), labels[chosen]
-
-
-def _accuracy(model: Any, images: Any, labels: Any, indices: Any) -> float:
-    import torch  # noqa: PLC0415
-
-    model.eval()
-    with torch.no_grad():
-        right = [model(images[part]).argmax(1) == labels[part] for part in indices.split(256)]
-    return float(torch.cat(right).float().mean())
 
 
 if __name__ == "__main__":

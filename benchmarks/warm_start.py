@@ -24,7 +24,8 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ from nasoa_runtime.online.state import Outcome, PredictorState
 from nasoa_runtime.online.warm_start import COLUMNS, WarmRecord, read_small, record_of, taught
 
 ROOT = Path(__file__).parents[1]
+SIZES = Path(__file__).parent / "recorded_models.csv"
+STAGES = 5
 Curve = list[RecordedRun]
 LEAST_RATE = 5e-4
 TAUGHT = (1.0, 1 / 4, 1 / 16)
@@ -53,9 +56,13 @@ def main() -> int:
     parser.add_argument("--records", type=Path, default=ROOT / "tests" / "golden" / "finetune_records.csv.gz")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--pack", type=Path)
+    parser.add_argument("--sizes", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     curves = read_curves(arguments.records)
+    if arguments.sizes:
+        write_sizes({curve[0].model for curve in curves})
+        return 0
     if arguments.pack:
         arguments.pack.write_bytes(packed(curves))
         return 0
@@ -88,10 +95,41 @@ def points(curve: Curve, fractions: Sequence[float]) -> Curve:
 
 
 def row_of(point: RecordedRun) -> dict[str, str]:
-    """A point as the packaged file has it, its iterations counted in batches of 32."""
-    values = {name: getattr(point, name) for name in COLUMNS}
-    values["iterations"] *= point.batch_size / BATCH
-    return {name: f"{value:.4g}" for name, value in values.items()}
+    """A point as the packaged file has it: iterations in batches of 32, the nearest number of stages, no rate."""
+    parameters, macs = sizes()[point.model]
+    values = {
+        "source_accuracy": point.imagenet_top1 / 100,
+        "parameters": parameters,
+        "macs": macs,
+        "classes": point.n_classes,
+        "images_per_class": point.imgs_per_class,
+        "iterations": max(1, round(point.iterations * point.batch_size / BATCH)),
+        "frozen_stages": round(STAGES * point.pct_to_freeze),
+        "accuracy": point.best_acc,
+    }
+    return {name: f"{values[name]:.4g}" if name in values else "" for name in COLUMNS}
+
+
+@cache
+def sizes() -> dict[str, tuple[int, int]]:
+    """Parameters and multiply-accumulates of the recorded models."""
+    with SIZES.open(newline="") as stream:
+        return {row["model"]: (int(row["parameters"]), int(row["macs"])) for row in csv.DictReader(stream)}
+
+
+def write_sizes(models: Iterable[str]) -> None:
+    """Build the models by timm, with random weights, and count."""
+    import timm  # noqa: PLC0415 - takes seconds, and only counting needs it.
+
+    from nasoa_runtime.commands.importing import count_macs  # noqa: PLC0415
+
+    with SIZES.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("model", "parameters", "macs"))
+        for name in sorted(models):
+            model = timm.create_model(name)
+            image_size = model.pretrained_cfg["input_size"][-1]
+            writer.writerow((name, sum(p.numel() for p in model.parameters()), count_macs(model, image_size)))
 
 
 def lessons(curves: Sequence[Curve]) -> list[WarmRecord]:
@@ -163,10 +201,12 @@ def description(point: RecordedRun, rate: float) -> RunDescription:
         classes=record.classes,
         images_per_class_mean=record.images_per_class,
         images_per_class_std=SPREAD,
-        iterations=max(1, round(record.iterations)),
+        iterations=record.iterations,
         learning_rate=rate,
         frozen_stages=record.frozen_stages,
         source_accuracy=record.source_accuracy,
+        parameters=record.parameters,
+        macs=record.macs,
     )
 
 

@@ -4,9 +4,11 @@ A network that has learned nothing ranks candidates by accident. Two packaged fi
 
 - ``data/quick_tune.csv.gz`` (made by ``benchmarks/warm_start.py --pack``): points of recorded fine-tuning runs of
   ImageNet models on sixteen datasets. Their optimisers are not ours, so their learning rates are left out.
-- ``data/small_runs.csv.gz`` (made by ``benchmarks/small_runs.py``): small networks from MNIST to parts of
-  Fashion-MNIST, by our optimiser. They say how learning rate, frozen stages and iterations go together where models are
-  small.
+- ``data/small_runs.csv.gz`` (made by ``benchmarks/small_runs.py``): small networks from MNIST and Fashion-MNIST to
+  other small datasets, by our optimiser. They say how learning rate, frozen stages and iterations go together where
+  models are small.
+
+The models' sizes tell the two apart, and how far a zoo's own models are from either.
 
 What neither says must not be learned from them: quantities without a value start with weights of zero, as a new model's
 column does, and change no prediction until an outcome of the zoo itself shows otherwise. The models are none of the
@@ -17,10 +19,11 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,22 +36,7 @@ from nasoa_runtime.online.state import PredictorState
 WARM_START = "quick-tune and small runs"
 """What a state's ``warm_start`` says."""
 DATA = Path(__file__).parent / "data"
-COLUMNS = ("imagenet_top1", "n_classes", "imgs_per_class", "iterations", "pct_to_freeze", "best_acc")
-"""Of the recorded runs' file; ``iterations`` are of 32 images."""
-SMALL_COLUMNS = (
-    "source_accuracy",
-    "parameters",
-    "macs",
-    "classes",
-    "images_per_class",
-    "iterations",
-    "learning_rate",
-    "frozen_stages",
-    "accuracy",
-)
-"""Of the small networks' file."""
-STAGES = 5
-SMALL_PASSES = 8
+SMALL_PASSES = 4
 """How often the small networks' runs are learned: there are far fewer of them."""
 _UNSEEN = ("domain_similarity", "images_per_class_std")
 """What no record has."""
@@ -56,17 +44,22 @@ _UNSEEN = ("domain_similarity", "images_per_class_std")
 
 @dataclass(frozen=True)
 class WarmRecord:
-    """A run, or a point of one; accuracies in [0, 1], ``None`` and NaN where unknown."""
+    """A run, or a point of one; its fields are the files' columns. Accuracies in [0, 1]."""
 
     source_accuracy: float
+    parameters: int
+    macs: int
     classes: int
     images_per_class: float
-    iterations: float
+    iterations: int
+    """Of 32 images."""
+    learning_rate: float
+    """NaN where it is of another optimiser than ours."""
     frozen_stages: int
     accuracy: float
-    learning_rate: float = math.nan
-    parameters: int | None = None
-    macs: int | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(WarmRecord))
 
 
 def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequence[str] = ()) -> PredictorState:
@@ -107,7 +100,7 @@ def _transformed(records: Sequence[WarmRecord], encoder: Encoder) -> tuple[NDArr
             classes=record.classes,
             images_per_class_mean=record.images_per_class,
             images_per_class_std=0.0,
-            iterations=max(1, round(record.iterations)),
+            iterations=record.iterations,
             learning_rate=1.0 if math.isnan(record.learning_rate) else record.learning_rate,
             frozen_stages=record.frozen_stages,
             source_accuracy=record.source_accuracy,
@@ -127,32 +120,25 @@ def _transformed(records: Sequence[WarmRecord], encoder: Encoder) -> tuple[NDArr
 
 def read_recorded() -> list[WarmRecord]:
     """The packaged points of recorded runs."""
-    with open_text(DATA / "quick_tune.csv.gz") as stream:
-        return [record_of(row) for row in csv.DictReader(stream)]
+    return read(DATA / "quick_tune.csv.gz")
 
 
 def read_small() -> list[WarmRecord]:
     """The packaged runs of small networks."""
-    with open_text(DATA / "small_runs.csv.gz") as stream:
-        return [_small(row) for row in csv.DictReader(stream)]
+    return read(DATA / "small_runs.csv.gz")
 
 
-def record_of(row: dict[str, str]) -> WarmRecord:
-    """A row of the recorded runs' file. Shares of frozen layers become the nearest number of stages."""
-    return WarmRecord(
-        source_accuracy=float(row["imagenet_top1"]) / 100,
-        classes=round(float(row["n_classes"])),
-        images_per_class=float(row["imgs_per_class"]),
-        iterations=float(row["iterations"]),
-        frozen_stages=round(STAGES * float(row["pct_to_freeze"])),
-        accuracy=float(row["best_acc"]),
-    )
+def read(path: Path) -> list[WarmRecord]:
+    """A file of records."""
+    with open_text(path) as stream:
+        return [record_of(row) for row in csv.DictReader(stream)]
 
 
-def _small(row: dict[str, str]) -> WarmRecord:
-    numbers = {name: float(value) for name, value in row.items()}
-    whole = {name: round(numbers[name]) for name in ("classes", "frozen_stages", "parameters", "macs")}
-    return WarmRecord(**(numbers | whole))  # type: ignore[arg-type]
+def record_of(row: Mapping[str, str]) -> WarmRecord:
+    """A row of a file."""
+    numbers: dict[str, Any] = {name: float(row[name] or "nan") for name in COLUMNS}
+    whole = {name: round(numbers[name]) for name in ("parameters", "macs", "classes", "iterations", "frozen_stages")}
+    return WarmRecord(**(numbers | whole))
 
 
 @lru_cache(maxsize=8)

@@ -46,7 +46,7 @@ def test_first_predictions_are_plausible(seed):
     runs = [a_run(*outcome[:3], frozen=frozen) for outcome in OUTCOMES for frozen in range(6)]
     predicted = state.predict(runs)
     assert predicted.min() >= 0.0
-    assert 0.2 < predicted.mean() < 0.98
+    assert 0.4 < predicted.mean() < 0.98
 
 
 def first_schedule(seed, step_seconds):
@@ -121,7 +121,7 @@ def test_equal_seeds_give_equal_bytes():
 
 def test_the_packaged_records_have_their_licence_beside_them():
     recorded, small = read_recorded(), read_small()
-    assert (len(recorded), len(small)) == (3316, 240)
+    assert (len(recorded), len(small)) == (3316, 500)
     for records in (recorded, small):
         assert {record.frozen_stages for record in records} == {0, 1, 2, 3, 4, 5}
         assert all(0 <= record.accuracy <= 1 for record in records)
@@ -132,4 +132,4 @@ def test_first_choices_among_real_transfers_that_it_has_not_learned_are_good():
     transfers = read(RUNS)
     chance, warm = (measure(transfers, start, 3)["1-4"] for start in (lambda _: None, lambda s: warm_started(seed=s)))
     assert chance > 0.5
-    assert warm < 0.35
+    assert warm < 0.15

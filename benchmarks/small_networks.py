@@ -1,0 +1,155 @@
+"""Train small networks and fine-tune them, by the runtime's own loop: what the recorded runs are recorded with."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from demo.datasets import Named
+from nasoa_runtime.architecture.complexity import Complexity, complexity
+from nasoa_runtime.failures import DivergedError
+from nasoa_runtime.training.device import Target
+from nasoa_runtime.training.loop import Settings, Trainer
+from nasoa_runtime.training.models import build_model, freeze
+
+SIZE = 32
+BATCH = 32
+LARGEST_SHIFT = 3
+"""Pixels by which a batch is moved, in each direction."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset in memory."""
+
+    pixels: Tensor
+    """Shape (n, 3, 32, 32)."""
+    labels: Tensor
+    """Indices of classes, shape (n,)."""
+
+    @classmethod
+    def of(cls, named: Iterable[Named]) -> Images:
+        """Decode images in class folders, on white where they are transparent."""
+        pixels, labels = [], []
+        names: dict[str, int] = {}
+        for path, content in named:
+            image = Image.open(io.BytesIO(content)).convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
+            pixels.append(np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
+            labels.append(names.setdefault(path.split("/")[-2], len(names)))
+        stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        return cls(stacked.float().div(255).sub(0.5).div(0.25), torch.tensor(labels))
+
+    def __getitem__(self, indices: Tensor) -> Images:
+        return Images(self.pixels[indices], self.labels[indices])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Images of each class."""
+        return np.bincount(self.labels.numpy())
+
+    def split(self, share: float, seed: int) -> tuple[Images, Images]:
+        """A random ``share`` of the images, and the rest."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        first = round(share * len(self))
+        return self[order[:first]], self[order[first:]]
+
+    def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches in random order, each moved by a few pixels."""
+        generator = torch.Generator().manual_seed(seed)
+        size = min(size, len(self))
+        while True:
+            order = torch.randperm(len(self), generator=generator)
+            for start in range(0, len(self) - size + 1, size):
+                chosen = order[start : start + size]
+                down, right = torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,), generator=generator).tolist()
+                yield torch.roll(self.pixels[chosen], (down, right), (2, 3)), self.labels[chosen]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network and what its source gave it."""
+
+    architecture: str
+    low_resolution_stem: bool
+    size: Complexity
+    source_accuracy: float
+    weights: dict[str, Tensor]
+
+
+def pretrain(architecture: str, source: Images, held: Images, steps: int, low_resolution_stem: bool) -> Pretrained:
+    """Train a network on ``source``; its accuracy is of ``held``."""
+    torch.manual_seed(0)
+    model = build_model(architecture, source.classes, low_resolution_stem=low_resolution_stem)
+    _train(model, source, 0.1, 2 * BATCH, steps, seed=0)
+    size = complexity(architecture, SIZE, source.classes, low_resolution_stem=low_resolution_stem)
+    return Pretrained(architecture, low_resolution_stem, size, accuracy(model, held), model.state_dict())
+
+
+def fine_tune(
+    network: Pretrained, seen: Images, unseen: Images, learning_rate: float, frozen_stages: int, steps: int, seed: int
+) -> float:
+    """The accuracy on ``unseen`` after a request's training on ``seen``; chance where it diverges."""
+    torch.manual_seed(seed)
+    model = build_model(network.architecture, seen.classes, low_resolution_stem=network.low_resolution_stem)
+    fresh, head = model.state_dict(), _head(model)
+    model.load_state_dict(
+        {
+            name: value if name.startswith(head) else network.weights[name].clone().to(value.dtype)
+            for name, value in fresh.items()
+        }
+    )
+    freeze(model, frozen_stages)
+    try:
+        _train(model, seen, learning_rate, BATCH, steps, seed)
+    except DivergedError:
+        return 1 / seen.classes
+    return accuracy(model, unseen)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Images) -> float:
+    """Top-1, in evaluation mode."""
+    model.eval()
+    right = [
+        model(pixels).argmax(1) == labels
+        for pixels, labels in zip(images.pixels.split(256), images.labels.split(256), strict=True)
+    ]
+    return float(torch.cat(right).float().mean())
+
+
+def packed(rows: Sequence[dict[str, Any]]) -> bytes:
+    """The file of recorded runs: equal rows give equal bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def _train(model: nn.Module, images: Images, rate: float, batch_size: int, steps: int, seed: int) -> None:
+    trainer = Trainer(model, Settings(rate, batch_size), Target(torch.device("cpu")))
+    trainer.plan(steps)
+    trainer.train(images.batches(batch_size, seed), steps)
+
+
+def _head(model: nn.Module) -> str:
+    return next(name for name, layer in reversed(list(model.named_modules())) if isinstance(layer, nn.Linear))
