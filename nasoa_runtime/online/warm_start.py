@@ -36,8 +36,8 @@ from nasoa_runtime.online.state import PredictorState
 WARM_START = "quick-tune and small runs"
 """What a state's ``warm_start`` says."""
 DATA = Path(__file__).parent / "data"
-SMALL_PASSES = 4
-"""How often the small networks' runs are learned: there are far fewer of them."""
+RECORDED_PASSES, SMALL_PASSES = 2, 8
+"""How often either is learned: there are far fewer runs of small networks."""
 _UNSEEN = ("domain_similarity", "images_per_class_std")
 """What no record has."""
 
@@ -65,7 +65,7 @@ COLUMNS = tuple(field.name for field in fields(WarmRecord))
 def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequence[str] = ()) -> PredictorState:
     """A new zoo's predictor: it has learned the packaged records, and no request (version 0).
 
-    Computed once a process for each algorithm and seed, in about half a second; equal arguments give equal bytes.
+    Computed once a process for each algorithm and seed, in one to two seconds; equal arguments give equal bytes.
     """
     return replace(_packaged(algorithm, seed).with_models(models), layout_version=0)
 
@@ -73,8 +73,8 @@ def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequenc
 def taught(
     recorded: Sequence[WarmRecord], small: Sequence[WarmRecord], algorithm: str = "adaptive-mlp", seed: int = 0
 ) -> PredictorState:
-    """A new predictor that has learned ``recorded`` once and ``small`` several times, shuffled together by ``seed``."""
-    known = [*recorded, *(SMALL_PASSES * list(small))]
+    """A new predictor that has learned ``recorded`` and ``small`` several times, shuffled together by ``seed``."""
+    known = [*(RECORDED_PASSES * list(recorded)), *(SMALL_PASSES * list(small))]
     order = [known[index] for index in np.random.default_rng(seed).permutation(len(known))]
     fresh = PredictorState.new(algorithm, seed)
     transformed, batch = _transformed(order, fresh.encoder)

@@ -121,7 +121,7 @@ def test_equal_seeds_give_equal_bytes():
 
 def test_the_packaged_records_have_their_licence_beside_them():
     recorded, small = read_recorded(), read_small()
-    assert (len(recorded), len(small)) == (3316, 500)
+    assert (len(recorded), len(small)) == (3316, 620)
     for records in (recorded, small):
         assert {record.frozen_stages for record in records} == {0, 1, 2, 3, 4, 5}
         assert all(0 <= record.accuracy <= 1 for record in records)
