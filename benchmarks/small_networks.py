@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +15,10 @@ from torch import Tensor, nn
 from demo.datasets import Named
 from nasoa_runtime.architecture.complexity import Complexity, complexity
 from nasoa_runtime.failures import DivergedError
+from nasoa_runtime.training.checkpoint import weights_bytes
 from nasoa_runtime.training.device import Target
 from nasoa_runtime.training.loop import Settings, Trainer
-from nasoa_runtime.training.models import build_model, freeze
+from nasoa_runtime.training.models import build_model, freeze, load_weights
 
 SIZE = 32
 BATCH = 32
@@ -91,7 +90,8 @@ class Pretrained:
     low_resolution_stem: bool
     size: Complexity
     source_accuracy: float
-    weights: dict[str, Tensor]
+    weights: bytes
+    """Safetensors."""
 
 
 def pretrain(architecture: str, source: Images, held: Images, steps: int, low_resolution_stem: bool) -> Pretrained:
@@ -100,7 +100,7 @@ def pretrain(architecture: str, source: Images, held: Images, steps: int, low_re
     model = build_model(architecture, source.classes, low_resolution_stem=low_resolution_stem)
     _train(model, source, 0.1, 2 * BATCH, steps, seed=0)
     size = complexity(architecture, SIZE, source.classes, low_resolution_stem=low_resolution_stem)
-    return Pretrained(architecture, low_resolution_stem, size, accuracy(model, held), model.state_dict())
+    return Pretrained(architecture, low_resolution_stem, size, accuracy(model, held), weights_bytes(model))
 
 
 def fine_tune(
@@ -109,13 +109,7 @@ def fine_tune(
     """The accuracy on ``unseen`` after a request's training on ``seen``; chance where it diverges."""
     torch.manual_seed(seed)
     model = build_model(network.architecture, seen.classes, low_resolution_stem=network.low_resolution_stem)
-    fresh, head = model.state_dict(), _head(model)
-    model.load_state_dict(
-        {
-            name: value if name.startswith(head) else network.weights[name].clone().to(value.dtype)
-            for name, value in fresh.items()
-        }
-    )
+    load_weights(model, network.weights, keep_head=False)
     freeze(model, frozen_stages)
     try:
         _train(model, seen, learning_rate, BATCH, steps, seed)
@@ -135,21 +129,7 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return float(torch.cat(right).float().mean())
 
 
-def packed(rows: Sequence[dict[str, Any]]) -> bytes:
-    """The file of recorded runs: equal rows give equal bytes."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})
-    return gzip.compress(text.getvalue().encode(), mtime=0)
-
-
 def _train(model: nn.Module, images: Images, rate: float, batch_size: int, steps: int, seed: int) -> None:
     trainer = Trainer(model, Settings(rate, batch_size), Target(torch.device("cpu")))
     trainer.plan(steps)
     trainer.train(images.batches(batch_size, seed), steps)
-
-
-def _head(model: nn.Module) -> str:
-    return next(name for name, layer in reversed(list(model.named_modules())) if isinstance(layer, nn.Linear))

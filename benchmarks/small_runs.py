@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.small_networks import Images, Pretrained, fine_tune, packed, pretrain
+from benchmarks.packing import packed
+from benchmarks.small_networks import Images, Pretrained, fine_tune, pretrain
 from demo.datasets import Named, emoji_by, fashion, mnist
 from nasoa_runtime.online.candidates import Grid
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.packing import packed
+from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.features import Batch, RunDescription
 from nasoa_runtime.online.replay import open_text
 from nasoa_runtime.online.state import Outcome, PredictorState
@@ -110,7 +112,7 @@ def make(path: Path, runs: int) -> None:
     """Train and fine-tune the networks, writing each run as it ends."""
     import torch  # noqa: PLC0415 - takes seconds, and only recording needs it.
 
-    from benchmarks.small_networks import Images, fine_tune, packed, pretrain  # noqa: PLC0415
+    from benchmarks.small_networks import Images, fine_tune, pretrain  # noqa: PLC0415
     from demo.datasets import SOURCES, fashion  # noqa: PLC0415
 
     torch.set_num_threads(1)
@@ -123,7 +125,7 @@ def make(path: Path, runs: int) -> None:
         random = np.random.default_rng((1, run))
         name = DATASETS[run % len(DATASETS)]
         network = networks[random.integers(len(networks))]
-        rate, frozen = float(random.choice([0.001, 0.003, 0.01, 0.03, 0.1])), int(random.integers(6))
+        rate, frozen = float(random.choice(Grid().learning_rates)), int(random.integers(6))
         steps = int(random.choice(STEPS))
         counts = data[name][0].counts
         described = RunDescription(

@@ -21,8 +21,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import csv
-import gzip
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -30,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.packing import packed
 from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.features import Batch, RunDescription
 from nasoa_runtime.online.replay import RecordedRun, read_records
@@ -64,7 +63,7 @@ def main() -> int:
         write_sizes({curve[0].model for curve in curves})
         return 0
     if arguments.pack:
-        arguments.pack.write_bytes(packed(curves))
+        arguments.pack.write_bytes(packed(taught_rows(curves)))
         return 0
     makers: dict[str, Callable[[list[Curve], int], PredictorState]] = {
         "cold": lambda _, seed: PredictorState.new(seed=seed),
@@ -135,18 +134,13 @@ def write_sizes(models: Iterable[str]) -> None:
 
 def lessons(curves: Sequence[Curve]) -> list[WarmRecord]:
     """What a warm start learns of ``curves``."""
-    kept = [curve for curve in curves if curve[0].lr >= LEAST_RATE]
-    return [record_of(row_of(point)) for curve in kept for point in points(curve, TAUGHT)]
+    return [record_of(row) for row in taught_rows(curves)]
 
 
-def packed(curves: Sequence[Curve]) -> bytes:
-    """The packaged file; equal records give equal bytes."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+def taught_rows(curves: Sequence[Curve]) -> list[dict[str, str]]:
+    """The rows of the packaged file that are of ``curves``."""
     kept = [curve for curve in curves if curve[0].lr >= LEAST_RATE]
-    writer.writerows(row_of(point) for curve in kept for point in points(curve, TAUGHT))
-    return gzip.compress(text.getvalue().encode(), mtime=0)
+    return [row_of(point) for curve in kept for point in points(curve, TAUGHT)]
 
 
 def measure(curves: list[Curve], make: Callable[[list[Curve], int], PredictorState], seeds: int) -> dict[str, float]:

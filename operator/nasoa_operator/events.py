@@ -12,6 +12,7 @@ from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.jobs import Owner
 from nasoa_operator.plan import Event, Manifest
 
+STORAGE = "StorageReachable"
 PLACES = {
     "Accepted": 0,
     **dict.fromkeys(("Probed", "FineTuned", "StepTimesMeasured", "GenerationEvaluated", "ModelsPretrained"), 1),
@@ -22,6 +23,8 @@ PLACES = {
 }
 """Where an event stands among those of one second, by its reason: what came of a step, what is decided, what is begun.
 The times of events are whole seconds, and readers show those of one second in the order of their names."""
+BAD = {("Accepted", "False"), (RUNNABLE, "False"), (STORAGE, "False"), ("Failed", "True")}
+"""Conditions, with their status, that are told as warnings."""
 LAST = 5
 """The place of all others: how an object ended, or what keeps it."""
 LONGEST_MESSAGE = 1000
@@ -35,12 +38,12 @@ def failed(reason: str, message: str) -> Event:
 
 def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
     """Events for conditions that changed for the worse or for good, beside those of the documents."""
-    known = {c["type"]: (c["status"], c["reason"], c["message"]) for c in before.get("conditions", [])}
+    known = {c["type"]: (c["status"], c["reason"]) for c in before.get("conditions", [])}
     events = []
     for c in after.get("conditions", []):
-        if known.get(c["type"], ("", ""))[:2] == (c["status"], c["reason"]):
+        if known.get(c["type"]) == (c["status"], c["reason"]):
             continue
-        bad = (c["type"], c["status"]) in {("Accepted", "False"), (RUNNABLE, "False"), ("Failed", "True")}
+        bad = (c["type"], c["status"]) in BAD
         if bad or c["type"] in {"Accepted", "Complete"}:
             key = _key(c["type"], c["status"], c["reason"])
             events.append(Event(c["reason"], c["message"], key, "Warning" if bad else "Normal"))

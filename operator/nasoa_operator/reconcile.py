@@ -16,7 +16,7 @@ from nasoa_operator.api.conditions import Condition, find_condition, set_conditi
 from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.blockage import Blockage, with_blockage
 from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
-from nasoa_operator.events import event_manifest, transitions
+from nasoa_operator.events import STORAGE, event_manifest, transitions
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.outcomes import ObservedJob
@@ -34,7 +34,6 @@ REFUSED_REQUEUE_SECONDS = 20.0
 RESTING_RESYNCS = 4
 """Resyncs for each look at an object for which nothing is to be done until somebody changes something."""
 FORBIDDEN = 403
-STORAGE = "StorageReachable"
 
 
 class InvalidSpecError(Exception):
@@ -232,19 +231,21 @@ class Reconciler:
         self, manifest: Manifest, owner: Owner, kind: str, reason: str, text: str, prefix: str = ""
     ) -> None:
         """Say on the object why nothing moves: condition ``kind`` is false."""
-        before = dict(manifest.get("status", {}))
+        before = manifest.get("status", {})
         conditions = [Condition.read(c) for c in before.get("conditions", [])]
         generation = manifest["metadata"]["generation"]
         changed = set_condition(conditions, kind, "False", reason, text, generation, self.clock())
         if changed == conditions:
             return
-        before.setdefault("phase", "Pending")
-        status = before | {
+        status = {
+            "phase": "Pending",
+            **before,
             "conditions": [c.to_manifest() for c in changed],
             "message": shorten(f"{prefix}{text}"),
         }
         if await self.cluster.write_status(manifest, status) is not None:
-            await self._say(owner, Event(reason, text, f"{kind}-{reason}", type="Warning"))
+            for event in transitions(before, status):
+                await self._say(owner, event)
 
     async def _say(self, owner: Owner, event: Event) -> None:
         await self.cluster.create_event(event_manifest(owner, event, self.clock()))
