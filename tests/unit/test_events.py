@@ -41,6 +41,14 @@ def test_a_condition_that_stays_is_not_told_again():
     assert [event.reason for event in told] == ["ZooNotFound"]
 
 
+def test_a_store_that_is_away_is_told_when_it_goes_and_not_when_it_is_back():
+    away = with_condition("StorageReachable", "False", "StoreUnavailable", "connection refused")
+    assert [(event.type, event.reason, event.message) for event in transitions({}, away)] == [
+        ("Warning", "StoreUnavailable", "connection refused")
+    ]
+    assert transitions(away, with_condition("StorageReachable", "True", "Reachable")) == []
+
+
 def test_a_message_ends_where_the_api_server_would_refuse_it_and_within_no_character():
     message = event_manifest(OWNER, failed("BadDataset", "é" * 1200), NOW)["message"]
     assert message == "é" * 500
