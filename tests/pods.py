@@ -83,6 +83,12 @@ def waiting_of(found):
     return statuses[0]["state"].get("waiting", {}) if statuses else {}
 
 
+def complaint_of(found):
+    """Why a container waits, once the API server knows that its pod is on the node and lets the node look."""
+    message = waiting_of(found).get("message", "")
+    return "" if "no relationship found between node" in message else message
+
+
 def conditions_of(found):
     return {one["type"]: one["status"] for one in found["status"].get("conditions") or ()}
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pods import container, field, state_of, waiting_of
+from pods import complaint_of, container, field, state_of
 
 
 def test_variables_come_from_fields_config_maps_and_secrets(space):
@@ -45,7 +45,7 @@ def test_variables_come_from_fields_config_maps_and_secrets(space):
 def test_a_container_waits_for_the_secret_it_names(space):
     one = container(env=[{"name": "S", "valueFrom": {"secretKeyRef": {"name": "late", "key": "K"}}}])
     name = space.run(one)
-    found = space.until("pod", name, lambda it: waiting_of(it).get("message"))
+    found = space.until("pod", name, complaint_of)
     assert state_of(found)["waiting"] == {
         "reason": "CreateContainerConfigError",
         "message": 'secret "late" not found',
@@ -137,7 +137,7 @@ def test_every_kind_of_volume_is_mounted(space, tmp_path):
 
 def test_a_pod_waits_for_its_volume_and_says_which(space):
     name = space.run(container(), volumes=[{"name": "v", "configMap": {"name": "late"}}])
-    found = space.until("pod", name, lambda it: waiting_of(it).get("message"))
+    found = space.until("pod", name, complaint_of)
     assert state_of(found)["waiting"] == {
         "reason": "ContainerCreating",
         "message": 'MountVolume.SetUp failed for volume "v": configmap "late" not found',
