@@ -35,7 +35,7 @@ format: setup  ## Put the code into its format
 	$(BIN)/ruff format .
 
 crds: setup  ## Generate crds/ and the chart's templates from the code
-	$(BIN)/python -m nasoa_operator.api.crd
+	$(BIN)/python -m nasoa_operator.crd
 	$(BIN)/python -m nasoa_operator.install.chart
 
 bench: setup  ## Measure what benchmarks/README.md tells, beside its peers

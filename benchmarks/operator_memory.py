@@ -28,7 +28,7 @@ from tiny_zoo import OPERATOR_NAMESPACE  # noqa: E402
 from devcluster import Cluster  # noqa: E402
 from devcluster.processes import spawn  # noqa: E402
 from devcluster.s3 import SYSTEM_BUCKET  # noqa: E402
-from nasoa_runtime.records import canonical_json  # noqa: E402
+from nasoa_runtime.boundary import canonical_json  # noqa: E402
 
 IDLE = 200
 RESYNC_SECONDS = 30

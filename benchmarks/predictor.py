@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request, Schedule, Statistics
+from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request, Statistics, Suggestion
+from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.predictor import AdaptiveMLP
-from nasoa_runtime.online.schedule import plan
 from nasoa_runtime.online.state import PredictorState
 
 INPUTS, MODELS = 80, 67
@@ -48,7 +48,7 @@ class TorchAdaptiveMLP:
             outputs.append(rows @ p["head"][layer] + p["head_bias"][layer])
         return torch.stack(outputs)
 
-    def learn(self, row: torch.Tensor, accuracy: float, eta: float = 0.01, beta: float = 0.99) -> None:
+    def update(self, row: torch.Tensor, accuracy: float, eta: float = 0.01, beta: float = 0.99) -> None:
         """One hedge backpropagation."""
         alpha = self.parameters["alpha"]
         losses = (self.heads(row[None])[:, 0] - accuracy) ** 2
@@ -87,8 +87,8 @@ def measure() -> dict[str, float]:
     network = AdaptiveMLP(INPUTS)
     peer = TorchAdaptiveMLP(network)
     torch_rows = torch.tensor(rows)
-    network.learn(rows[0], 0.7)
-    peer.learn(torch_rows[0], 0.7)
+    network.update(rows[0], 0.7)
+    peer.update(torch_rows[0], 0.7)
     difference = float(np.abs(network.predict(rows) - peer.predict(torch_rows).numpy()).max())
     if difference > 1e-4:
         msg = f"the two implementations differ by {difference}"
@@ -100,16 +100,16 @@ def measure() -> dict[str, float]:
     dataset, node = Statistics(10, 1000, 200, 100.0, 5.0), Overheads(10.0, 3.0, 0.0005)
     state = PredictorState.new(models=[model.name for model in models])
     request, grid = Request(600.0, 32), Grid()
-    outcome = plan(request, models, dataset, node, state, grid)
-    if not isinstance(outcome, Schedule):
+    outcome = suggest(request, models, dataset, node, state, grid)
+    if not isinstance(outcome, Suggestion):
         raise SystemExit(outcome.message)
     return {
         "candidates": outcome.candidates,
-        "update_us": seconds(lambda: network.learn(rows[1], 0.7), 200) * 1e6,
-        "torch_update_us": seconds(lambda: peer.learn(torch_rows[1], 0.7), 30) * 1e6,
+        "update_us": seconds(lambda: network.update(rows[1], 0.7), 200) * 1e6,
+        "torch_update_us": seconds(lambda: peer.update(torch_rows[1], 0.7), 30) * 1e6,
         "predict_8000_ms": seconds(lambda: network.predict(rows), 3) * 1e3,
         "torch_predict_8000_ms": seconds(lambda: peer.predict(torch_rows), 3) * 1e3,
-        "plan_ms": seconds(lambda: plan(request, models, dataset, node, state, grid), 3) * 1e3,
+        "plan_ms": seconds(lambda: suggest(request, models, dataset, node, state, grid), 3) * 1e3,
     }
 
 

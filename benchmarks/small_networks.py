@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from demo.datasets import Named
 from nasoa_runtime.architecture.complexity import Complexity, complexity
-from nasoa_runtime.failures import DivergedError
-from nasoa_runtime.training.checkpoint import weights_bytes
-from nasoa_runtime.training.device import Target
-from nasoa_runtime.training.loop import Settings, Trainer
-from nasoa_runtime.training.models import build_model, freeze, load_weights
+from nasoa_runtime.pods.failures import DivergedError
+from nasoa_runtime.pods.training.checkpoint import weights_bytes
+from nasoa_runtime.pods.training.device import Target
+from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.models import build_model, freeze, load_weights
 
 SIZE = 32
 BATCH = 32
@@ -130,6 +130,6 @@ def accuracy(model: nn.Module, images: Images) -> float:
 
 
 def _train(model: nn.Module, images: Images, rate: float, batch_size: int, steps: int, seed: int) -> None:
-    trainer = Trainer(model, Settings(rate, batch_size), Target(torch.device("cpu")))
+    trainer = Trainer(model, Hyperparameters(rate, batch_size), Target(torch.device("cpu")))
     trainer.plan(steps)
     trainer.train(images.batches(batch_size, seed), steps)

@@ -103,7 +103,7 @@ def serve(transfers: list[Transfer], state: PredictorState | None, seed: tuple[i
             chosen = int(random.integers(OFFERED))
         else:
             chosen = int(np.argmax(state.scores(Batch.of([o.run for o in offered], state.encoder.table))))
-            state = state.learn([offered[chosen]], f"request-{request}")
+            state = state.update([offered[chosen]], f"request-{request}")
         regrets.append(float((accuracies.max() - accuracies[chosen]) / np.ptp(accuracies)))
     return regrets
 

@@ -121,7 +121,7 @@ def write_sizes(models: Iterable[str]) -> None:
     """Build the models by timm, with random weights, and count."""
     import timm  # noqa: PLC0415 - takes seconds, and only counting needs it.
 
-    from nasoa_runtime.commands.importing import count_macs  # noqa: PLC0415
+    from nasoa_runtime.pods.importing import count_macs  # noqa: PLC0415
 
     with SIZES.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -184,7 +184,7 @@ def serve(state: PredictorState, requests: Sequence[Curve], seed: int) -> list[t
         span = np.ptp(accuracies)
         regret = (accuracies.max() - accuracies[best]) / span if span else 0.0
         served.append((float(regret), float(accuracies[best])))
-        state = state.learn([Outcome(runs[best], float(accuracies[best]))], f"request-{index}")
+        state = state.update([Outcome(runs[best], float(accuracies[best]))], f"request-{index}")
     return served
 
 

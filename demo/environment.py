@@ -21,7 +21,7 @@ from devcluster import Cluster
 from devcluster.processes import spawn
 from devcluster.s3 import Identity
 from nasoa_operator.install import manifests
-from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.environment import SYSTEM_BUCKET
-from nasoa_runtime.store import ObjectStore
+from nasoa_runtime.storage.s3 import ObjectStore
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -24,8 +24,7 @@ from prometheus_client import start_http_server
 from simulation import accuracy, pretrain, profile, run
 
 from nasoa_runtime.architecture.complexity import complexity
-from nasoa_runtime.metrics import LOSS, PLANNED_STEPS, PROFILED_STEP_SECONDS, STEP, STEP_SECONDS
-from nasoa_runtime.records import (
+from nasoa_runtime.boundary import (
     EXIT_CHECKPOINTED,
     INDEX_VARIABLE,
     INPUT_VARIABLE,
@@ -47,7 +46,8 @@ from nasoa_runtime.records import (
     TerminationMessage,
     digest,
 )
-from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.pods.metrics import LOSS, PLANNED_STEPS, PROFILED_STEP_SECONDS, STEP, STEP_SECONDS
+from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 CLASSES = ("a", "b")
 POLL_SECONDS = 0.1

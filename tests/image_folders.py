@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nasoa_runtime.store import ObjectStore
+from nasoa_runtime.storage.s3 import ObjectStore
 
 
 def make_images(root: Path, classes: int = 3, per_class: int = 20, side: int = 16, seed: int = 0) -> Path:

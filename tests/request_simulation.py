@@ -10,15 +10,14 @@ from typing import Any
 
 from builders import a_request
 
-from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.finetune.plan import plan
 from nasoa_operator.jobs import STEP_LABEL, Owner
-from nasoa_operator.outcomes import ObservedJob, Outcome, observed_job
+from nasoa_operator.outcomes import ObservedJob, PodOutcome, observed_job
 from nasoa_operator.plan import AddStepTimes, Learn, Plan
 from nasoa_operator.settings import Settings
-from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.records import (
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
     INPUTS,
     DatasetStatistics,
@@ -31,14 +30,15 @@ from nasoa_runtime.records import (
     Run,
     StepTime,
 )
-from nasoa_runtime.zoo import Manifest, Model
+from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.storage.zoo import ZooManifest, ZooModel
 
 UID = "0a1b2c3d-0000-4000-8000-000000000002"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DIGEST = "ab" * 32
 
 
-def a_model(name: str, step_seconds: float = 0.05, **changes: Any) -> Model:
+def a_model(name: str, step_seconds: float = 0.05, **changes: Any) -> ZooModel:
     """A zoo model with a whole step-time table for one CPU core."""
     rows = tuple(
         StepTime(
@@ -69,12 +69,12 @@ def a_model(name: str, step_seconds: float = 0.05, **changes: Any) -> Model:
         "macs": 40_000_000,
         "step_times": rows,
     }
-    return Model.model_validate(fields | changes)
+    return ZooModel.model_validate(fields | changes)
 
 
-def a_zoo(*models: Model) -> Manifest:
+def a_zoo(*models: ZooModel) -> ZooManifest:
     """A zoo of ``models``, of two where none are given."""
-    return Manifest(
+    return ZooManifest(
         name="fashion", owner="search", version=3, models=models or (a_model("fashion-1"), a_model("fashion-2", 0.1))
     )
 
@@ -121,10 +121,10 @@ def a_result(pod_input: FinetuneInput, **changes: Any) -> FinetuneResult:
     return FinetuneResult.model_validate(fields | changes)
 
 
-def run(pod_input: Any, index: int) -> Outcome:
+def run(pod_input: Any, index: int) -> PodOutcome:
     """What a pod would come to."""
     result = a_probe() if isinstance(pod_input, ProbeInput) else a_result(pod_input)
-    return Outcome(index, result=result)
+    return PodOutcome(index, result=result)
 
 
 @dataclass
@@ -132,8 +132,8 @@ class RequestSimulation:
     """One request and everything that is recorded of it."""
 
     spec: dict[str, Any] = field(default_factory=dict)
-    program: Callable[[Any, int], Outcome] = run
-    zoo: Manifest | None = field(default_factory=a_zoo)
+    program: Callable[[Any, int], PodOutcome] = run
+    zoo: ZooManifest | None = field(default_factory=a_zoo)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     jobs: dict[str, ObservedJob] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)

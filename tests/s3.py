@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from moto.server import ThreadedMotoServer
 
-from nasoa_runtime.store import ObjectStore, connect
+from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 
 @contextmanager

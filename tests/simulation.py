@@ -14,14 +14,14 @@ from typing import Any
 
 from builders import a_search
 
-from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.jobs import STEP_LABEL, Owner
-from nasoa_operator.outcomes import ObservedJob, Outcome, observed_job
+from nasoa_operator.outcomes import ObservedJob, PodOutcome, observed_job
 from nasoa_operator.plan import Plan, Publish
 from nasoa_operator.search.observed import ObservedSearch
 from nasoa_operator.search.plan import plan
 from nasoa_operator.settings import Settings
-from nasoa_runtime.records import (
+from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
     INPUTS,
     Device,
@@ -56,14 +56,14 @@ def accuracy(encoding: str) -> float:
     return round(figure(f"accuracy {encoding}", 0.3, 0.9), 6)
 
 
-Program = Callable[[Any, int], Outcome]
+Program = Callable[[Any, int], PodOutcome]
 
 
-def run(pod_input: Any, index: int) -> Outcome:
+def run(pod_input: Any, index: int) -> PodOutcome:
     """What a pod would come to."""
     match pod_input:
         case ProfileInput():
-            return Outcome(index, result=profile(pod_input))
+            return PodOutcome(index, result=profile(pod_input))
         case EvaluateInput():
             encoding = pod_input.architectures[index]
             result = EvaluateResult(
@@ -74,10 +74,10 @@ def run(pod_input: Any, index: int) -> Outcome:
                 steps=10,
                 seconds=60.0,
             )
-            return Outcome(index, result=result)
+            return PodOutcome(index, result=result)
         case PretrainInput():
             encoding = pod_input.architectures[index]
-            return Outcome(index, result=pretrain(encoding))
+            return PodOutcome(index, result=pretrain(encoding))
     raise AssertionError(pod_input)
 
 
@@ -86,7 +86,7 @@ def profile(pod_input: ProfileInput) -> ProfileResult:
     measurements = []
     fitting = 0
     limit = pod_input.max_step_seconds or float("inf")
-    for candidate in pod_input.candidates:
+    for candidate in pod_input.architectures:
         if pod_input.wanted is not None and fitting >= pod_input.wanted:
             break
         seconds = step_seconds(candidate.architecture)

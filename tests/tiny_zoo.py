@@ -13,13 +13,14 @@ import yaml
 from devcluster import Cluster
 from devcluster.processes import spawn
 from devcluster.s3 import SYSTEM_BUCKET, TENANT_BUCKET, Identity
-from nasoa_operator.api.crd import KINDS, crd
+from nasoa_operator.crd import crd
 from nasoa_operator.install import manifests
 from nasoa_operator.settings import Settings
-from nasoa_runtime.admission import admit_weights
-from nasoa_runtime.records import Device, StepTime, digest
-from nasoa_runtime.store import ObjectStore, connect
-from nasoa_runtime.zoo import IMPORT, Model, publish
+from nasoa_runtime.api.kinds import KINDS
+from nasoa_runtime.boundary import Device, StepTime, digest
+from nasoa_runtime.storage.intake import admit_weights
+from nasoa_runtime.storage.s3 import ObjectStore, connect
+from nasoa_runtime.storage.zoo import IMPORT, ZooModel, publish
 
 # Roles and policies are the cluster's, so every test installs the same.
 OPERATOR_NAMESPACE = Settings().namespace
@@ -107,7 +108,7 @@ def publish_zoo(cluster: Cluster, name: str, weights: bytes, product: str) -> No
         )
         for frozen in range(6)
     ]
-    model = Model.model_validate(
+    model = ZooModel.model_validate(
         {
             "name": f"{name}-1",
             "architecture": TINY,
@@ -129,8 +130,8 @@ def publish_zoo(cluster: Cluster, name: str, weights: bytes, product: str) -> No
 
 def tiny_weights() -> tuple[bytes, str]:
     """Real weights of the tiny network, and the name of this machine's processor. Brings torch, which takes a while."""
-    from nasoa_runtime.training.checkpoint import weights_bytes
-    from nasoa_runtime.training.device import product_of
-    from nasoa_runtime.training.models import build_model
+    from nasoa_runtime.pods.training.checkpoint import weights_bytes
+    from nasoa_runtime.pods.training.device import product_of
+    from nasoa_runtime.pods.training.models import build_model
 
     return weights_bytes(build_model(TINY, CLASSES, low_resolution_stem=True)), product_of(Device())

@@ -30,6 +30,10 @@ LAST_WIDTH = 2
 MULTIPLIERS = (1, 2, 4)
 """What a block may multiply the channels by."""
 STAGES = 4
+HEAD_ONLY = STAGES + 1
+"""Frozen stages at which only the classifier is trained; 1 freezes the stem, k the stem and stages up to k - 1."""
+FROZEN_STAGES = tuple(range(HEAD_ONLY + 1))
+"""All numbers of frozen stages that there are."""
 MAX_LAYERS = 3
 MAX_CONNECTIONS = 3
 MAX_FIRST_CHANNELS = 999_999

@@ -115,7 +115,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Suggestion:
     """What to run, and what came next."""
 
     chosen: Candidate

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nasoa_runtime.manifest import Model
+from nasoa_runtime.boundary import Device, ProbeResult, StepTime
+from nasoa_runtime.documents.zoo import ZooModel
 from nasoa_runtime.online.candidates import ModelChoice, Overheads, Statistics
-from nasoa_runtime.records import Device, ProbeResult, StepTime
 
 UPLOAD_BYTES_PER_SECOND = 20e6
 UPLOAD_BASE_SECONDS = 1.0
 
 
-def rows_for(model: Model, device: Device, batch_size: int) -> dict[int, StepTime]:
+def rows_for(model: ZooModel, device: Device, batch_size: int) -> dict[int, StepTime]:
     """The table's rows that hold for a device, by frozen stages; without a product the device's any product."""
     return {
         row.frozen_stages: row
@@ -27,7 +27,7 @@ def rows_for(model: Model, device: Device, batch_size: int) -> dict[int, StepTim
     }
 
 
-def model_choices(models: Sequence[Model], probe: ProbeResult, batch_size: int) -> list[ModelChoice]:
+def model_choices(models: Sequence[ZooModel], probe: ProbeResult, batch_size: int) -> list[ModelChoice]:
     """What the generator chooses from: models with the rows that hold on the probed device."""
     choices = []
     for model in models:
@@ -52,7 +52,7 @@ def model_choices(models: Sequence[Model], probe: ProbeResult, batch_size: int) 
     return choices
 
 
-def overheads(models: Sequence[Model], probe: ProbeResult) -> Overheads:
+def overheads(models: Sequence[ZooModel], probe: ProbeResult) -> Overheads:
     """What a run costs beside its steps, from the probe and the largest model's size."""
     largest = max((model.weights_bytes for model in models), default=0)
     return Overheads(

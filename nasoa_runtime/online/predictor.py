@@ -133,7 +133,7 @@ class AdaptiveMLP:
         """Predicted accuracies in [0, 1], shape (n,), of ``features``, shape (n, inputs). No side effects."""
         return np.clip(self.scores(features), 0.0, 1.0)
 
-    def learn(self, features: NDArray[np.floating], accuracy: float) -> None:
+    def update(self, features: NDArray[np.floating], accuracy: float) -> None:
         """Take in one outcome: ``features`` of shape (inputs,) gave ``accuracy``.
 
         Raises:
@@ -264,7 +264,7 @@ def learned(network: AdaptiveMLP, features: NDArray[np.floating], accuracy: floa
     result = network.copy()
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            result.learn(features, accuracy)
+            result.update(features, accuracy)
             return result if abs(result.score(features)) < _DIVERGED else network
         except FloatingPointError:
             return network

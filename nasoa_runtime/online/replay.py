@@ -149,11 +149,11 @@ class Learner:
             predicted = self.network.score(self._encode(row, run.model)[0])
             errors[index] = min(max(predicted, 0.0), 1.0) - run.acc
             started = time.perf_counter()
-            self.learn(row, run.model, run.acc)
+            self.update(row, run.model, run.acc)
             seconds[index] = time.perf_counter() - started
         return errors, seconds
 
-    def learn(self, transformed: NDArray[np.float64], model: str, accuracy: float) -> None:
+    def update(self, transformed: NDArray[np.float64], model: str, accuracy: float) -> None:
         """Take in one outcome; ``transformed`` has shape (1, quantities)."""
         if model not in self.encoder.models:
             self.encoder = self.encoder.grow(model)
@@ -163,7 +163,7 @@ class Learner:
 
     def learn_run(self, run: RecordedRun) -> None:
         """Take in one recorded outcome."""
-        self.learn(self.encoder.transform(Batch.of([run], REPLAY_FEATURES)), run.model, run.acc)
+        self.update(self.encoder.transform(Batch.of([run], REPLAY_FEATURES)), run.model, run.acc)
 
     def scores(self, runs: list[RecordedRun]) -> NDArray[np.float64]:
         """Unclipped predictions, shape (n,), for ranking."""

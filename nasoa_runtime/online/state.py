@@ -89,7 +89,7 @@ class PredictorState:
         batch = runs if isinstance(runs, Batch) else Batch.of(runs, self.encoder.table)
         return np.clip(self.scores(batch), 0.0, 1.0)
 
-    def learn(self, outcomes: Sequence[Outcome], uid: str) -> PredictorState:
+    def update(self, outcomes: Sequence[Outcome], uid: str) -> PredictorState:
         """The state after the request ``uid``, with all that its runs showed, in their order.
 
         A UID that was applied changes nothing: the same object is returned. Models without a column get one. The

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
 
-from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.api.search import NASSearchSpec
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.architecture.block_space import REFERENCE_CHANNELS
 from nasoa_runtime.architecture.encoding import InvalidArchitecture, canonical, parse, parse_block
 from nasoa_runtime.architecture.space import count_macros, enumerate_blocks

@@ -12,12 +12,12 @@ from nasoa_operator.events import failed
 from nasoa_operator.jobs import Owner
 from nasoa_operator.observe import Documents
 from nasoa_operator.plan import Action, AddStepTimes, Event, Learn, Publish
-from nasoa_runtime.admission import admit_prototypes, admit_weights
-from nasoa_runtime.online.shared import learn_once
-from nasoa_runtime.records import Extractor, StepTime, canonical_json
-from nasoa_runtime.store import MissingObject, UnreadableObjectError
-from nasoa_runtime.weights import InvalidWeights
-from nasoa_runtime.zoo import Model, ZooError, ZooNotFound, add_step_times, publish
+from nasoa_runtime.boundary import Extractor, StepTime, canonical_json
+from nasoa_runtime.storage.intake import admit_prototypes, admit_weights
+from nasoa_runtime.storage.predictors import learn_once
+from nasoa_runtime.storage.s3 import MissingObject, UnreadableObjectError
+from nasoa_runtime.storage.weights import InvalidWeights
+from nasoa_runtime.storage.zoo import ZooError, ZooModel, ZooNotFound, add_step_times, publish
 
 
 class Actions:
@@ -50,7 +50,7 @@ class Actions:
         stop = action.document.removesuffix("published.json") + "stop.json"
         models, refused = [], []
         for fields in action.models:
-            model = Model.model_validate(fields)
+            model = ZooModel.model_validate(fields)
             try:
                 models.append(admit_weights(store, bucket, action.zoo, model))
             except (InvalidWeights, MissingObject) as error:

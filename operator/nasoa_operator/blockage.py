@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nasoa_operator.api.base import TERMINAL
-from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.plan import Manifest
-from nasoa_runtime.records import EXIT_BAD_INPUT, EXIT_CHECKPOINTED, EXIT_DIVERGED
+from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
+from nasoa_runtime.boundary import EXIT_BAD_INPUT, EXIT_CHECKPOINTED, EXIT_DIVERGED
 
 CONDITION = "PodsRunnable"
 PATIENCE_SECONDS = 20.0

@@ -14,11 +14,11 @@ from kubernetes.aio import client, config
 from nasoa_operator import metrics
 from nasoa_operator.jobs import INPUT_DIGEST_ANNOTATION, OWNER_UID_LABEL
 from nasoa_operator.plan import Manifest
+from nasoa_runtime.api.base import GROUP, VERSION
+from nasoa_runtime.api.kinds import PLURALS
 
 logger = logging.getLogger(__name__)
 
-GROUP, VERSION = "nasoa.io", "v1alpha1"
-PLURALS = {"NASSearch": "nassearches", "FineTuneRequest": "finetunerequests"}
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 PAGE = 500
 

@@ -11,9 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from nasoa_operator.api.base import TERMINAL
-from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
@@ -26,9 +23,12 @@ from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
-from nasoa_runtime.online.shared import read_state
+from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.zoo import read_manifest
+from nasoa_runtime.storage.predictors import read_state
+from nasoa_runtime.storage.zoo import read_manifest
 
 S = TypeVar("S", bound=BaseModel)
 

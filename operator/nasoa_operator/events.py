@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from nasoa_operator.api.types import timestamp
 from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.jobs import Owner
 from nasoa_operator.plan import Event, Manifest
+from nasoa_runtime.api.types import timestamp
 
 STORAGE = "StorageReachable"
 PLACES = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import kopf
 
-from nasoa_operator.api.base import GROUP, VERSION
-from nasoa_operator.cluster import PLURALS
 from nasoa_operator.jobs import OWNER_UID_LABEL
 from nasoa_operator.operator import Operator
 from nasoa_operator.settings import Settings
+from nasoa_runtime.api.base import GROUP, VERSION
+from nasoa_runtime.api.kinds import PLURALS
 
 SERVER_TIMEOUT_SECONDS = 300
 CLIENT_TIMEOUT_SECONDS = 330

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nasoa_operator.api.types import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_operator.plan import Manifest
 from nasoa_operator.settings import Settings
-from nasoa_runtime.records import (
+from nasoa_runtime.api.types import DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_CHECKPOINTED,
     EXIT_DIVERGED,

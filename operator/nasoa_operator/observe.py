@@ -16,7 +16,7 @@ from nasoa_operator.outcomes import (
     RESULT_LIMIT_BYTES,
     JobContext,
     ObservedJob,
-    Outcome,
+    PodOutcome,
     PodWord,
     last_words,
     observed_job,
@@ -25,7 +25,7 @@ from nasoa_operator.outcomes import (
 )
 from nasoa_operator.plan import Manifest
 from nasoa_operator.step_times import StepTimes
-from nasoa_runtime.store import ObjectStore, StoreError, StoreUnavailable, UnreadableObjectError
+from nasoa_runtime.storage.s3 import ObjectStore, StoreError, StoreUnavailable, UnreadableObjectError
 
 T = TypeVar("T")
 DOCUMENT_CACHE = 20_000
@@ -113,7 +113,7 @@ async def observe_jobs(
 
 def job_outcomes(
     store: ObjectStore, job: ObservedJob, pods: list[Manifest], context: JobContext
-) -> tuple[Outcome, ...]:
+) -> tuple[PodOutcome, ...]:
     """What each index of a finished Job came to.
 
     A result that is whole in S3 counts even when its pod is gone: the pod wrote it before it exited.
@@ -126,10 +126,10 @@ def job_outcomes(
 
 def index_outcome(
     store: ObjectStore, word: PodWord | None, index: int, context: JobContext, job_failure: str
-) -> Outcome:
+) -> PodOutcome:
     """One index: its termination message first, then the stored result, then the reason of the failure."""
     expected_digest: str | None = None
-    outcome = Outcome(index, failure="Disrupted", message=job_failure or "its pod has vanished")
+    outcome = PodOutcome(index, failure="Disrupted", message=job_failure or "its pod has vanished")
     if word is not None:
         message, outcome = read_message(word, context.program)
         if outcome.result is not None or outcome.failure in {"BadInput", "Diverged", "InvalidResult"}:
@@ -141,9 +141,9 @@ def index_outcome(
     except StoreUnavailable:
         raise
     except StoreError as error:
-        return Outcome(index, failure="InvalidResult", message=str(error))
+        return PodOutcome(index, failure="InvalidResult", message=str(error))
     if found is not None:
         return read_result(index, found.body, context.program, expected_digest)
     if outcome.failure is None:
-        return Outcome(index, failure="InvalidResult", message="the pod ended well, but its result is not in S3")
+        return PodOutcome(index, failure="InvalidResult", message="the pod ended well, but its result is not in S3")
     return outcome

@@ -17,7 +17,7 @@ import aiohttp
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
-from nasoa_operator.cluster import PLURALS, Cluster, ClusterError
+from nasoa_operator.cluster import Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
 from nasoa_operator.health import Health
 from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
@@ -26,7 +26,8 @@ from nasoa_operator.reconcile import Reconciler
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_operator.workqueue import Key, WorkQueue
-from nasoa_runtime.store import connect
+from nasoa_runtime.api.kinds import PLURALS
+from nasoa_runtime.storage.s3 import connect
 
 logger = logging.getLogger(__name__)
 

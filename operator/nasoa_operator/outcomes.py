@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from nasoa_operator.blockage import Blockage
 from nasoa_operator.jobs import CONTAINER, INPUT_DIGEST_ANNOTATION, STEP_LABEL
 from nasoa_operator.plan import Manifest, SuspendJob
-from nasoa_runtime.records import (
+from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_DIVERGED,
     RESULTS,
@@ -40,7 +40,7 @@ INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PodOutcome:
     """One index: its result, or why there is none."""
 
     index: int
@@ -75,7 +75,7 @@ class ObservedJob:
     pods: int = 0
     """Pods there were so far, whatever became of them."""
     deleting: bool = False
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[PodOutcome, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What the pods' metrics said last: step, planned steps, loss, profiled step times."""
     failure: str = ""
@@ -152,7 +152,7 @@ def last_words(pods: Sequence[Manifest]) -> dict[int, PodWord]:
     return {index: word for index, (_, word) in words.items()}
 
 
-def read_message(word: PodWord, program: str) -> tuple[TerminationMessage | None, Outcome]:
+def read_message(word: PodWord, program: str) -> tuple[TerminationMessage | None, PodOutcome]:
     """Read a termination message; the outcome holds the failure when there is no usable one.
 
     A message that is usable but names a result kept in S3 comes back with an outcome that has neither a result nor a
@@ -160,28 +160,30 @@ def read_message(word: PodWord, program: str) -> tuple[TerminationMessage | None
     """
     content = word.message.encode()
     if len(content) > TERMINATION_MESSAGE_LIMIT_BYTES:
-        return None, Outcome(word.index, failure="InvalidResult", message="termination message over 4,096 bytes")
+        return None, PodOutcome(word.index, failure="InvalidResult", message="termination message over 4,096 bytes")
     if word.exit_code != 0:
         return None, failed_outcome(word)
     try:
         message = TerminationMessage.model_validate_json(content)
     except ValidationError as error:
-        return None, Outcome(word.index, failure="InvalidResult", message=explain(error))
+        return None, PodOutcome(word.index, failure="InvalidResult", message=explain(error))
     if message.program != program or message.index != word.index:
         text = f"result of {message.program}[{message.index}] where {program}[{word.index}] was asked for"
-        return None, Outcome(word.index, failure="InvalidResult", message=text)
+        return None, PodOutcome(word.index, failure="InvalidResult", message=text)
     if message.result is None:
-        return message, Outcome(word.index)
+        return message, PodOutcome(word.index)
     try:
         result = RESULTS.validate_python(message.result)
     except ValidationError as error:
-        return None, Outcome(word.index, failure="InvalidResult", message=explain(error))
+        return None, PodOutcome(word.index, failure="InvalidResult", message=explain(error))
     if result.program != program:
-        return None, Outcome(word.index, failure="InvalidResult", message=f"result of {result.program}, not {program}")
-    return message, Outcome(word.index, result=result)
+        return None, PodOutcome(
+            word.index, failure="InvalidResult", message=f"result of {result.program}, not {program}"
+        )
+    return message, PodOutcome(word.index, result=result)
 
 
-def failed_outcome(word: PodWord) -> Outcome:
+def failed_outcome(word: PodWord) -> PodOutcome:
     """Why a pod that did not exit 0 failed, in its own words where it left some."""
     text, failure = "", ""
     try:
@@ -193,10 +195,10 @@ def failed_outcome(word: PodWord) -> Outcome:
     by_reason = {"OOMKilled": "OutOfMemory", "Disrupted": "Disrupted"}.get(word.reason, "Error")
     by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}.get(word.exit_code or 0, by_reason)
     kind = failure if failure in {"OutOfMemory", "TimedOut", "Diverged"} and by_code != "BadInput" else by_code
-    return Outcome(word.index, failure=kind, message=text or f"exit code {word.exit_code} ({word.reason})")
+    return PodOutcome(word.index, failure=kind, message=text or f"exit code {word.exit_code} ({word.reason})")
 
 
-def bad_input(outcome: Outcome) -> tuple[str, str]:
+def bad_input(outcome: PodOutcome) -> tuple[str, str]:
     """Reason and message of an object that fails for what a pod says of its spec; the message names the field."""
     named = _FIELD.match(outcome.message)
     if named is None:
@@ -204,20 +206,20 @@ def bad_input(outcome: Outcome) -> tuple[str, str]:
     return REASONS[named["field"]], f"spec.{outcome.message}"
 
 
-def read_result(index: int, content: bytes, program: str, expected_digest: str | None) -> Outcome:
+def read_result(index: int, content: bytes, program: str, expected_digest: str | None) -> PodOutcome:
     """Validate a result fetched from S3."""
     if len(content) > RESULT_LIMIT_BYTES:
-        return Outcome(index, failure="InvalidResult", message=f"result over {RESULT_LIMIT_BYTES} bytes")
+        return PodOutcome(index, failure="InvalidResult", message=f"result over {RESULT_LIMIT_BYTES} bytes")
     if expected_digest is not None and digest(content) != expected_digest:
         text = "the stored result is not the one that the termination message names"
-        return Outcome(index, failure="InvalidResult", message=text)
+        return PodOutcome(index, failure="InvalidResult", message=text)
     try:
         result = RESULTS.validate_json(content)
     except ValidationError as error:
-        return Outcome(index, failure="InvalidResult", message=explain(error))
+        return PodOutcome(index, failure="InvalidResult", message=explain(error))
     if result.program != program:
-        return Outcome(index, failure="InvalidResult", message=f"result of {result.program}, not {program}")
-    return Outcome(index, result=result)
+        return PodOutcome(index, failure="InvalidResult", message=f"result of {result.program}, not {program}")
+    return PodOutcome(index, result=result)
 
 
 def explain(error: ValidationError) -> str:

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
-from nasoa_operator.api.base import GROUP, TERMINAL, VERSION
-from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.blockage import Blockage, with_blockage
 from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
@@ -22,8 +20,10 @@ from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.outcomes import ObservedJob
 from nasoa_operator.plan import Event, Manifest, Plan, Publish, SuspendJob
 from nasoa_operator.workqueue import Key
-from nasoa_runtime.records import canonical_json
-from nasoa_runtime.store import StoreError
+from nasoa_runtime.api.base import GROUP, TERMINAL, VERSION
+from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
+from nasoa_runtime.boundary import canonical_json
+from nasoa_runtime.storage.s3 import StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from nasoa_operator.plan import Manifest
-from nasoa_runtime.records import METRICS_PORT
+from nasoa_runtime.boundary import METRICS_PORT
 
 logger = logging.getLogger(__name__)
 

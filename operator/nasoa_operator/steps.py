@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from nasoa_operator.api.types import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
 from nasoa_operator.jobs import Owner, build_job, dataset_uri_in_pod
 from nasoa_operator.outcomes import ObservedJob
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.settings import Settings
-from nasoa_runtime.records import DatasetReference, Device, PodInput, Store
+from nasoa_runtime.api.types import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.boundary import DatasetReference, Device, PodInput, Store
 
 RETRY = "-retry"
 """What the step of a second try is called behind the first one's name."""

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from builders import a_request, a_search
 
-from nasoa_operator.api.crd import KINDS, crd
-from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.api.search import NASSearchSpec
+from nasoa_operator.crd import crd
 from nasoa_operator.install import manifests
 from nasoa_operator.settings import Settings
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.kinds import KINDS
+from nasoa_runtime.api.search import NASSearchSpec
 
 # Roles and policies are the cluster's: what is installed here must be what everybody installs.
 IMAGE = Settings().pod_image

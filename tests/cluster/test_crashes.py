@@ -5,7 +5,7 @@ import json
 from operated import until
 
 from devcluster.s3 import SYSTEM_BUCKET
-from nasoa_runtime.online.shared import read_state
+from nasoa_runtime.storage.predictors import read_state
 
 STEPS = [
     "block-g0000-profile0",

@@ -5,8 +5,8 @@ import json
 from operated import until
 
 from devcluster.s3 import SYSTEM_BUCKET
-from nasoa_runtime.online.shared import read_outcomes, read_state
-from nasoa_runtime.records import EXIT_DIVERGED
+from nasoa_runtime.boundary import EXIT_DIVERGED
+from nasoa_runtime.storage.predictors import read_outcomes, read_state
 
 
 def test_a_request_ends_with_a_model_and_its_events_tell_the_story(patrons):

@@ -6,8 +6,8 @@ from operated import Team, page, until
 from simulation import step_seconds
 
 from devcluster.s3 import SYSTEM_BUCKET
-from nasoa_runtime.records import EXIT_BAD_INPUT, EXIT_DIVERGED
-from nasoa_runtime.zoo import read_manifest
+from nasoa_runtime.boundary import EXIT_BAD_INPUT, EXIT_DIVERGED
+from nasoa_runtime.storage.zoo import read_manifest
 
 
 def test_a_search_ends_in_its_zoo_and_its_events_tell_the_story(undisturbed):

@@ -17,14 +17,14 @@ import pytest
 
 from devcluster.ports import reserve
 from devcluster.s3 import S3, SYSTEM_BUCKET, component, connection, create_buckets, weed
+from nasoa_runtime.boundary import StepTime
 from nasoa_runtime.online import shared
 from nasoa_runtime.online import state as states
 from nasoa_runtime.online.features import Batch, RunDescription
-from nasoa_runtime.online.shared import learn_once, read_outcomes, read_state, rebuild
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.records import StepTime
-from nasoa_runtime.store import ObjectStore, StoreDenied, UnreadableObjectError, connect
-from nasoa_runtime.zoo import Model, add_step_times, publish, read_manifest
+from nasoa_runtime.storage.predictors import learn_once, read_outcomes, read_state, rebuild
+from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, UnreadableObjectError, connect
+from nasoa_runtime.storage.zoo import ZooModel, add_step_times, publish, read_manifest
 
 BUCKET = SYSTEM_BUCKET
 THREADS = 8
@@ -157,8 +157,8 @@ def test_pods_can_write_neither_zoo_nor_predictor(s3: S3, who: str) -> None:
 
 
 def test_models_and_rows_that_come_at_once_are_all_kept(store: ObjectStore) -> None:
-    def model(number: int) -> Model:
-        return Model(
+    def model(number: int) -> ZooModel:
+        return ZooModel(
             name=f"model-{number}",
             architecture="0-_16_1-1-1-1",
             weights_uri=f"s3://{BUCKET}/weights",

@@ -8,8 +8,8 @@ import pytest
 from builders import a_request, a_search
 
 from nasoa_operator.accept import request_problems, search_problems
-from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.api.search import NASSearchSpec
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.search import NASSearchSpec
 
 
 def problems_of_search(**overrides):

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nasoa_operator.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_operator.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
-from nasoa_operator.api.search import NASSearchSpec, NASSearchStatus
-from nasoa_operator.api.types import timestamp
+from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
+from nasoa_runtime.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
+from nasoa_runtime.api.search import NASSearchSpec, NASSearchStatus
+from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.durations import duration, seconds
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from s3 import an_empty_store
 
-from nasoa_runtime import cli
-from nasoa_runtime.commands.request_file import duration_seconds
-from nasoa_runtime.online.shared import learn_once
-from nasoa_runtime.records import ProbeResult
-from nasoa_runtime.store import ObjectStore
-from nasoa_runtime.zoo import Model, publish
+from nasoa_runtime.boundary import ProbeResult
+from nasoa_runtime.cli import app as cli
+from nasoa_runtime.cli.request_file import duration_seconds
+from nasoa_runtime.storage.predictors import learn_once
+from nasoa_runtime.storage.s3 import ObjectStore
+from nasoa_runtime.storage.zoo import ZooModel, publish
 
 RECORDS = Path(__file__).parents[1] / "golden" / "finetune_records.csv.gz"
 
@@ -56,8 +56,8 @@ def a_row(frozen_stages: int, step_seconds: float) -> dict:
     }
 
 
-def a_model(name: str, step_seconds: float) -> Model:
-    return Model.model_validate(
+def a_model(name: str, step_seconds: float) -> ZooModel:
+    return ZooModel.model_validate(
         {
             "name": name,
             "architecture": "0-_16_1-1-1-1",
@@ -240,7 +240,7 @@ def test_a_zoo_is_shown(nasoa, zoo) -> None:
 
 
 def test_an_s3_that_does_not_answer_ends_with_1(nasoa, store, monkeypatch) -> None:
-    monkeypatch.setattr("nasoa_runtime.store.ATTEMPTS", 1)
+    monkeypatch.setattr("nasoa_runtime.storage.s3.ATTEMPTS", 1)
     monkeypatch.setenv("NASOA_S3_ENDPOINT", "http://127.0.0.1:1")
     code, out, err = nasoa("zoo", "list")
     assert (code, out) == (1, "")

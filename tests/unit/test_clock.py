@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3 import an_empty_store
 
-from nasoa_runtime.clock import Clock, Heartbeat, charged_seconds
-from nasoa_runtime.process_time import process_started, seconds_since_process_start
-from nasoa_runtime.records import Regime, Run
-from nasoa_runtime.store import ObjectStore, StoreUnavailable
-from nasoa_runtime.training.budget import Costs, affordable_steps, planned_validations
-from nasoa_runtime.training.regimes import next_regime
-from nasoa_runtime.training.schedule import advance, learning_rate
+from nasoa_runtime.boundary import Regime, Run
+from nasoa_runtime.pods.clock import Clock, Heartbeat, charged_seconds
+from nasoa_runtime.pods.process_time import process_started, seconds_since_process_start
+from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
+from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
+from nasoa_runtime.pods.training.regimes import next_regime
+from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable
 
 WORK = "s3://tenant/work"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nasoa_operator.api.crd import KINDS, REQUEST, SEARCH, crd, files, object_schema, structural
+from nasoa_operator.crd import crd, files, object_schema, structural
+from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
 
 ROOT = Path(__file__).parents[2]
 BOTH = [pytest.param(kind, id=kind.kind) for kind in KINDS]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from image_folders import make_images
 from PIL import Image
 
-from nasoa_runtime.dataset.folders import arrange, keep_at_most
-from nasoa_runtime.dataset.images import BrokenImageError, decode, load_size
-from nasoa_runtime.dataset.reading import read_dataset
-from nasoa_runtime.dataset.split import dataset_digest, split
-from nasoa_runtime.failures import BadInputError
-from nasoa_runtime.records import DatasetReference
+from nasoa_runtime.boundary import DatasetReference
+from nasoa_runtime.pods.dataset.folders import arrange, keep_at_most
+from nasoa_runtime.pods.dataset.images import BrokenImageError, decode, load_size
+from nasoa_runtime.pods.dataset.reading import read_dataset
+from nasoa_runtime.pods.dataset.split import dataset_digest, split
+from nasoa_runtime.pods.failures import BadInputError
 
 
 def no_store():

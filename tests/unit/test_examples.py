@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from nasoa_operator.accept import search_problems
-from nasoa_operator.api.finetune import FineTuneRequestSpec
-from nasoa_operator.api.search import NASSearchSpec
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.search import NASSearchSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTS = [

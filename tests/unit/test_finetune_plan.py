@@ -3,8 +3,8 @@ import re
 import pytest
 from request_simulation import DIGEST, RequestSimulation, a_model, a_probe, a_result, a_zoo, run
 
-from nasoa_operator.outcomes import Outcome
-from nasoa_runtime.records import FinetuneInput, ProbeInput, StepTime
+from nasoa_operator.outcomes import PodOutcome
+from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepTime
 
 
 def failing(kind, failure, message="", steps=None):
@@ -12,7 +12,7 @@ def failing(kind, failure, message="", steps=None):
 
     def program(pod_input, index):
         if isinstance(pod_input, kind) and (steps is None or pod_input.result_uri.rsplit("/", 1)[-1] in steps):
-            return Outcome(index, failure=failure, message=message)
+            return PodOutcome(index, failure=failure, message=message)
         return run(pod_input, index)
 
     return program
@@ -125,7 +125,7 @@ def test_an_invalid_result_is_tried_once_more():
 def test_a_result_over_the_time_limit_is_not_believed():
     def program(pod_input, index):
         if isinstance(pod_input, FinetuneInput):
-            return Outcome(index, result=a_result(pod_input, seconds=61.0))
+            return PodOutcome(index, result=a_result(pod_input, seconds=61.0))
         return run(pod_input, index)
 
     status = RequestSimulation(program=program).end()
@@ -150,7 +150,7 @@ def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():
 
     def program(pod_input, index):
         if isinstance(pod_input, ProbeInput):
-            return Outcome(index, result=a_probe(rows={"fashion-1": [row]}))
+            return PodOutcome(index, result=a_probe(rows={"fashion-1": [row]}))
         return run(pod_input, index)
 
     simulation = RequestSimulation(zoo=a_zoo(bare), program=program)

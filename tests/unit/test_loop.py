@@ -10,20 +10,20 @@ import pytest
 import torch
 from image_folders import make_images
 
-from nasoa_runtime.dataset.reading import Dataset, read_dataset
-from nasoa_runtime.failures import DivergedError, OutOfMemoryError
-from nasoa_runtime.records import DatasetReference, Preprocessing
-from nasoa_runtime.training.batches import Loader, Normalise, Order, augment
-from nasoa_runtime.training.checkpoint import Checkpoint, capture, restore
-from nasoa_runtime.training.device import Target, out_of_memory_named
-from nasoa_runtime.training.evaluation import Evaluation, evaluate
-from nasoa_runtime.training.loop import Settings, Trainer
-from nasoa_runtime.training.models import build_model, freeze
+from nasoa_runtime.boundary import DatasetReference, Preprocessing
+from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
+from nasoa_runtime.pods.failures import DivergedError, OutOfMemoryError
+from nasoa_runtime.pods.training.batches import Loader, Normalise, Order, augment
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, capture, restore
+from nasoa_runtime.pods.training.device import Target, out_of_memory_named
+from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
+from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.models import build_model, freeze
 
 CPU = Target(torch.device("cpu"))
 SIZE = Preprocessing(image_size=16)
 PLAIN = Preprocessing(image_size=16, mean=(0, 0, 0), std=(1, 1, 1))
-SETTINGS = Settings(learning_rate=0.05, batch_size=16)
+SETTINGS = Hyperparameters(learning_rate=0.05, batch_size=16)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def read(root: Path, **arguments) -> Dataset:
     return read_dataset(DatasetReference(uri=str(root)), 16, lambda: None, root.parent / "work", **arguments)
 
 
-def a_trainer(steps: int = 20, settings: Settings = SETTINGS, frozen_stages: int = 0) -> Trainer:
+def a_trainer(steps: int = 20, settings: Hyperparameters = SETTINGS, frozen_stages: int = 0) -> Trainer:
     torch.manual_seed(0)
     model = build_model("0-_8_1-1-1-1", 3, low_resolution_stem=True)
     freeze(model, frozen_stages)
@@ -132,7 +132,7 @@ def test_a_dataset_on_disk_gives_the_same_evaluation_batches(tmp_path: Path, mon
         pytest.param(replace(SETTINGS, label_smoothing=0.1), id="label smoothing"),
     ],
 )
-def test_a_network_learns_to_tell_the_classes(dataset: Dataset, settings: Settings) -> None:
+def test_a_network_learns_to_tell_the_classes(dataset: Dataset, settings: Hyperparameters) -> None:
     trainer = a_trainer(30, settings)
     loader = a_loader(dataset)
     trainer.train(loader.training(), 30)

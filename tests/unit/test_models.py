@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from nasoa_runtime.failures import BadInputError
-from nasoa_runtime.store import Object
-from nasoa_runtime.training.checkpoint import weights_bytes
-from nasoa_runtime.training.models import build_model, fetch_weights, freeze, head_of, load_weights, train_mode
+from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.training.checkpoint import weights_bytes
+from nasoa_runtime.pods.training.models import build_model, fetch_weights, freeze, head_of, load_weights, train_mode
+from nasoa_runtime.storage.s3 import Object
 
 TINY = "0-_8_1-1-1-1"
 

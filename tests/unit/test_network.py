@@ -19,7 +19,7 @@ from nasoa_runtime.architecture.encoding import (
     format_architecture,
     parse,
 )
-from nasoa_runtime.architecture.network import Network, build, complexity_of
+from nasoa_runtime.pods.network import Network, build, complexity_of
 
 EVERY_CONNECTION = "02031-a01c02a12_16_1-21-2-1"
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from nasoa_operator.observe import index_outcome
-from nasoa_operator.outcomes import JobContext, Outcome, PodWord, bad_input, last_words, read_message
-from nasoa_runtime.records import canonical_json, digest
-from nasoa_runtime.store import Object
+from nasoa_operator.outcomes import JobContext, PodOutcome, PodWord, bad_input, last_words, read_message
+from nasoa_runtime.boundary import canonical_json, digest
+from nasoa_runtime.storage.s3 import Object
 
 RESULT = {
     "program": "evaluate",
@@ -153,4 +153,4 @@ def test_a_pod_that_vanished_without_a_result_was_disrupted():
     ],
 )
 def test_bad_input_is_told_by_the_field_of_the_spec(message, expected):
-    assert bad_input(Outcome(0, failure="BadInput", message=message)) == expected
+    assert bad_input(PodOutcome(0, failure="BadInput", message=message)) == expected

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from s3 import an_empty_store
 
-from nasoa_runtime import __main__ as main_module
-from nasoa_runtime import metrics
-from nasoa_runtime.failures import BadInputError, StoppedError
-from nasoa_runtime.pod import Pod, read_input, retrying, write_termination_message
-from nasoa_runtime.records import EvaluateResult, Store, TerminationMessage, digest
-from nasoa_runtime.store import ObjectStore, StoreUnavailable
+from nasoa_runtime.boundary import EvaluateResult, Store, TerminationMessage, digest
+from nasoa_runtime.pods import main as main_module
+from nasoa_runtime.pods import metrics
+from nasoa_runtime.pods.failures import BadInputError, StoppedError
+from nasoa_runtime.pods.pod import Pod, read_input, retrying, write_termination_message
+from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable
 
 EVALUATE = {
     "program": "evaluate",

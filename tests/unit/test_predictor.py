@@ -60,7 +60,7 @@ def test_one_backward_pass_equals_the_sum_over_heads(network):
     for step in range(3):
         x, y = some_features(seed=step)[0], 0.2 + 0.3 * step
         expected = plain_update(network.dump(), x, y)
-        network.learn(x, y)
+        network.update(x, y)
         for name, value in network.dump().items():
             np.testing.assert_allclose(value, expected[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
@@ -70,7 +70,7 @@ def test_a_fixed_mlp_is_gradient_descent_on_its_last_head_alone():
     x = some_features()[0]
     before = network.dump()
     expected = plain_update(before, x, 0.9, beta=1.0)
-    network.learn(x, 0.9)
+    network.update(x, 0.9)
     after = network.dump()
     np.testing.assert_allclose(after["phi"], expected["phi"], rtol=2e-4, atol=2e-6)
     np.testing.assert_array_equal(after["head"][:2], before["head"][:2])
@@ -91,7 +91,7 @@ def test_a_loss_above_one_counts_as_one_for_alpha_but_not_for_the_gradient():
     parameters["head"][:] = [[3.0], [1.0]]
     parameters["head_bias"][:] = 0.0
     network._adopt(parameters)
-    network.learn(np.array([1.0], np.float32), 1.0)
+    network.update(np.array([1.0], np.float32), 1.0)
     # The first head says 3 (loss 4, clipped to 1), the second 1 (loss 0).
     np.testing.assert_allclose(network.alpha, [0.99 / 1.99, 1 / 1.99])
     # dloss/dW = 2 (3 - 1) 1 = 4, times alpha 0.5 and eta 0.01.
@@ -138,19 +138,19 @@ def test_no_rows_give_no_predictions():
 
 def test_growing_by_columns_changes_no_prediction():
     network = AdaptiveMLP(7)
-    network.learn(some_features()[0], 0.8)
+    network.update(some_features()[0], 0.8)
     before = network.predict(some_features(20))
     network.grow(2)
     wider = np.hstack([some_features(20), np.full((20, 2), 8.0, np.float32)])
     np.testing.assert_allclose(network.predict(wider), before, atol=1e-6)
-    network.learn(wider[0], 0.1)
+    network.update(wider[0], 0.1)
     assert network.inputs == 9
 
 
 def test_a_copy_learns_on_its_own():
     network = AdaptiveMLP(7)
     before = network.predict(some_features(5))
-    network.copy().learn(some_features()[0], 1.0)
+    network.copy().update(some_features()[0], 1.0)
     np.testing.assert_array_equal(network.predict(some_features(5)), before)
 
 
@@ -165,7 +165,7 @@ def test_it_learns_a_rule_that_is_there():
     rows = some_features(6000, seed=1)
     accuracies = np.where(rows[:, 0] > rows[:, 1], 0.9, 0.1)
     for row, accuracy in zip(rows, accuracies, strict=True):
-        network.learn(row, float(accuracy))
+        network.update(row, float(accuracy))
     fresh = some_features(500, seed=2)
     right = (network.predict(fresh) > 0.5) == (fresh[:, 0] > fresh[:, 1])
     assert right.mean() > 0.9
@@ -183,14 +183,14 @@ def test_an_outcome_that_would_make_the_network_diverge_is_left_out():
 @pytest.mark.parametrize("accuracy", [-0.01, 1.7, float("nan")])
 def test_an_accuracy_outside_zero_to_one_is_refused(accuracy):
     with pytest.raises(ValueError, match="accuracy must lie in"):
-        AdaptiveMLP(7).learn(some_features()[0], accuracy)
+        AdaptiveMLP(7).update(some_features()[0], accuracy)
 
 
 def test_an_outcome_that_is_not_finite_leaves_the_network_as_it_was():
     network = AdaptiveMLP(7)
     before = network.dump()
     with pytest.raises(FloatingPointError):
-        network.learn(np.full(7, np.nan, np.float32), 0.5)
+        network.update(np.full(7, np.nan, np.float32), 0.5)
     for key, value in network.dump().items():
         np.testing.assert_array_equal(value, before[key])
 

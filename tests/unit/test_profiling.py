@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from nasoa_runtime.failures import OutOfMemoryError
-from nasoa_runtime.records import Device, StepTime
-from nasoa_runtime.training.isolation import measured
-from nasoa_runtime.training.profiling import Task, drift_factor, measure
-from nasoa_runtime.training.similarity import Prototypes, similarity
+from nasoa_runtime.boundary import Device, StepTime
+from nasoa_runtime.pods.failures import OutOfMemoryError
+from nasoa_runtime.pods.training.isolation import measured
+from nasoa_runtime.pods.training.profiling import Task, drift_factor, measure
+from nasoa_runtime.pods.training.similarity import Prototypes, similarity
 
 TASK = Task("0-_8_1-1-1-1", classes=3, batch_size=4, image_size=16, device=Device(), low_resolution_stem=True, steps=5)
 

@@ -14,13 +14,13 @@ import torch
 from image_folders import make_images, upload
 from s3 import a_server, an_empty_store
 
-from nasoa_runtime import __main__ as main_module
-from nasoa_runtime.records import RESULTS, TerminationMessage, digest
-from nasoa_runtime.store import ObjectStore, connect
-from nasoa_runtime.training.checkpoint import weights_bytes
-from nasoa_runtime.training.deliverable import load_model
-from nasoa_runtime.training.models import build_model
-from nasoa_runtime.training.similarity import Prototypes
+from nasoa_runtime.boundary import RESULTS, TerminationMessage, digest
+from nasoa_runtime.pods import main as main_module
+from nasoa_runtime.pods.training.checkpoint import weights_bytes
+from nasoa_runtime.pods.training.deliverable import load_model
+from nasoa_runtime.pods.training.models import build_model
+from nasoa_runtime.pods.training.similarity import Prototypes
+from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 TINY, OTHER = "0-_8_1-1-1-1", "1-_8_1-1-1-1"
 DATA = {"uri": "s3://tenant/data"}
@@ -173,7 +173,7 @@ def test_profiling_stops_when_enough_candidates_meet_the_limit(pod, store) -> No
     fields = {"batch_size": 4, "image_size": 16, "classes": 3, "low_resolution_stem": True, "steps": 3}
     message = pod(
         "profile",
-        candidates=candidates,
+        architectures=candidates,
         wanted=2,
         max_step_seconds=1e6,
         anchor=TINY,
@@ -191,7 +191,7 @@ def test_profiling_stops_when_enough_candidates_meet_the_limit(pod, store) -> No
 def test_a_zoo_table_comes_with_prototypes_of_the_source(pod, store) -> None:
     message = pod(
         "profile",
-        candidates=[{"name": "m", "architecture": TINY}],
+        architectures=[{"name": "m", "architecture": TINY}],
         batch_size=4,
         image_size=16,
         classes=3,

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from devcluster.__main__ import application as devcluster
 from nasoa_operator import blockage, metrics
-from nasoa_operator.api.crd import KINDS, REQUEST, SEARCH
-from nasoa_operator.api.finetune import RequestPhase
-from nasoa_operator.api.search import SearchPhase
 from nasoa_operator.settings import PREFIX, Settings
-from nasoa_runtime import store_errors
-from nasoa_runtime.cli import app
+from nasoa_runtime.api.finetune import RequestPhase
+from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
+from nasoa_runtime.api.search import SearchPhase
+from nasoa_runtime.cli.app import app
+from nasoa_runtime.storage import errors as store_errors
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -98,7 +98,7 @@ def spelled_words(path):
 def reasons():
     """Every reason for which something does not go on."""
     found = set().union(*(spelled_words(ROOT / "operator/nasoa_operator" / name) for name in DECIDING))
-    found |= spelled_words(ROOT / "nasoa_runtime/online/schedule.py")
+    found |= spelled_words(ROOT / "nasoa_runtime/online/generator.py")
     for error in vars(store_errors).values():
         # The condition's reason is the error's name.
         if isinstance(error, type) and issubclass(error, store_errors.StoreError):

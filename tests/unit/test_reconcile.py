@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nasoa_operator.api.base import GROUP, VERSION
 from nasoa_operator.plan import Plan, Publish
 from nasoa_operator.reconcile import Reconciler
 from nasoa_operator.workqueue import Key
+from nasoa_runtime.api.base import GROUP, VERSION
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LOOKS_OF_EIGHT_RESYNCS = range(8)

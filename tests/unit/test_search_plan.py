@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import UID, Simulation, run, step_seconds
 
-from nasoa_operator.outcomes import Outcome
-from nasoa_runtime.records import EvaluateInput, PretrainInput, ProfileInput
+from nasoa_operator.outcomes import PodOutcome
+from nasoa_runtime.boundary import EvaluateInput, PretrainInput, ProfileInput
 
 SMALL = {
     "parallelism": 2,
@@ -87,7 +87,7 @@ def test_another_seed_gives_another_search(whole):
 
 
 def test_a_failed_evaluation_is_recorded_and_stops_nothing():
-    failed = Outcome(0, failure="OutOfMemory", message="CUDA out of memory")
+    failed = PodOutcome(0, failure="OutOfMemory", message="CUDA out of memory")
     simulation = Simulation(SMALL, program=with_outcome(failed, EvaluateInput, steps="block-g0001-evaluate"))
     status = simulation.end()
     assert status["phase"] == "Succeeded"
@@ -97,7 +97,7 @@ def test_a_failed_evaluation_is_recorded_and_stops_nothing():
 
 
 def test_an_invalid_result_is_tried_once_more_and_only_for_its_index():
-    invalid = Outcome(0, failure="InvalidResult", message="accuracy: Input should be less than or equal to 1")
+    invalid = PodOutcome(0, failure="InvalidResult", message="accuracy: Input should be less than or equal to 1")
     simulation = Simulation(SMALL, program=with_outcome(invalid, EvaluateInput, index=1, steps="block-g0000-evaluate"))
     status = simulation.end()
     assert status["failed"] == 0
@@ -106,7 +106,7 @@ def test_an_invalid_result_is_tried_once_more_and_only_for_its_index():
 
 
 def test_a_result_that_stays_invalid_is_a_failed_evaluation():
-    invalid = Outcome(0, failure="InvalidResult", message="not JSON")
+    invalid = PodOutcome(0, failure="InvalidResult", message="not JSON")
 
     def program(pod_input, index):
         if isinstance(pod_input, EvaluateInput) and "block-g0000" in pod_input.result_uri and index == 0:
@@ -120,7 +120,7 @@ def test_a_result_that_stays_invalid_is_a_failed_evaluation():
 
 def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
     words = "dataset.uri: no class folders under s3://tenant/fashion-mnist; put each class's images into a folder"
-    bad = Outcome(0, failure="BadInput", message=words)
+    bad = PodOutcome(0, failure="BadInput", message=words)
     status = Simulation(SMALL, program=with_outcome(bad, EvaluateInput)).end()
     assert (status["phase"], status["message"]) == ("Failed", f"spec.{words}")
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
@@ -151,7 +151,7 @@ def test_the_budget_of_evaluations_ends_the_search_early_and_what_was_found_is_p
 
 
 def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
-    diverged = Outcome(0, failure="Diverged", message="loss is NaN")
+    diverged = PodOutcome(0, failure="Diverged", message="loss is NaN")
     simulation = Simulation(
         SMALL | {"limits": {"maxFailedEvaluations": 3}}, program=with_outcome(diverged, EvaluateInput)
     )
@@ -164,7 +164,7 @@ def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
 
 
 def test_a_model_that_cannot_be_pretrained_is_left_out():
-    failed = Outcome(0, failure="Diverged", message="loss is NaN")
+    failed = PodOutcome(0, failure="Diverged", message="loss is NaN")
     simulation = Simulation(SMALL, program=with_outcome(failed, PretrainInput))
     status = simulation.end()
     assert status["zoo"]["models"] == 2
@@ -172,14 +172,14 @@ def test_a_model_that_cannot_be_pretrained_is_left_out():
 
 
 def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
-    failed = Outcome(0, failure="Error", message="exit code 1 (Error)")
+    failed = PodOutcome(0, failure="Error", message="exit code 1 (Error)")
     status = Simulation(SMALL, program=with_outcome(failed, ProfileInput)).end()
     assert status["phase"] == "Failed"
     assert status["message"] == "block-g0000-profile0: Error: exit code 1 (Error)"
 
 
 def test_a_search_that_fails_leaves_no_job_as_nobody_looks_at_it_again():
-    failed = Outcome(0, failure="Error", message="exit code 1 (Error)")
+    failed = PodOutcome(0, failure="Error", message="exit code 1 (Error)")
     simulation = Simulation(SMALL, program=with_outcome(failed, ProfileInput))
     while simulation.status.get("phase") != "Failed":
         made = simulation.step()

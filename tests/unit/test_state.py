@@ -37,34 +37,34 @@ def with_changed_meta(content, **changes):
 
 def test_each_request_raises_the_version_by_one_however_many_runs_it_showed():
     state = PredictorState.new(models=["a"])
-    state = state.learn([an_outcome()], "uid-1")
-    state = state.learn([an_outcome(0.1), an_outcome(0.7, model="b")], "uid-2")
+    state = state.update([an_outcome()], "uid-1")
+    state = state.update([an_outcome(0.1), an_outcome(0.7, model="b")], "uid-2")
     assert state.version == 2
 
 
 def test_a_request_is_learned_once():
-    state = PredictorState.new().learn([an_outcome()], "uid-1")
+    state = PredictorState.new().update([an_outcome()], "uid-1")
     assert state.applied("uid-1")
-    assert state.learn([an_outcome(0.1)], "uid-1") is state
-    assert state.learn([an_outcome(0.1)], "uid-2").version == 2
+    assert state.update([an_outcome(0.1)], "uid-1") is state
+    assert state.update([an_outcome(0.1)], "uid-2").version == 2
 
 
 def test_learning_leaves_the_old_state_alone():
     state = PredictorState.new(models=["a"])
     before = state.to_bytes()
-    state.learn([an_outcome()], "uid-1")
+    state.update([an_outcome()], "uid-1")
     assert state.to_bytes() == before
 
 
 def test_learning_moves_the_prediction_towards_the_outcome():
     state = PredictorState.new(models=["a"])
     for index in range(60):
-        state = state.learn([an_outcome(0.9)], f"uid-{index}")
+        state = state.update([an_outcome(0.9)], f"uid-{index}")
     assert state.predict([a_run()])[0] == pytest.approx(0.9, abs=0.05)
 
 
 def test_a_new_model_changes_the_layout_but_no_prediction_and_no_version():
-    state = PredictorState.new(models=["a"]).learn([an_outcome()], "uid-1")
+    state = PredictorState.new(models=["a"]).update([an_outcome()], "uid-1")
     grown = state.with_models(["a", "b", "c"])
     runs = [a_run(), a_run(model="b")]
     np.testing.assert_allclose(grown.predict(runs), state.predict(runs), atol=1e-6)
@@ -76,38 +76,38 @@ def test_a_model_without_outcomes_is_predicted_from_its_descriptors():
     random = np.random.default_rng(0)
     for index in range(400):
         source = float(random.uniform(0.5, 0.9))
-        state = state.learn([an_outcome(source, model=f"m{index % 8}", source_accuracy=source)], f"{index}")
+        state = state.update([an_outcome(source, model=f"m{index % 8}", source_accuracy=source)], f"{index}")
     weak, strong = state.predict([a_run(model="new", source_accuracy=value) for value in (0.55, 0.85)])
     assert strong - weak > 0.1
 
 
 def test_an_outcome_of_an_unknown_model_gives_it_a_column():
-    state = PredictorState.new(models=["a"]).learn([an_outcome(model="b")], "uid-1")
+    state = PredictorState.new(models=["a"]).update([an_outcome(model="b")], "uid-1")
     assert state.encoder.models == ("a", "b")
     assert state.layout_version == 1
 
 
 def test_no_outcome_is_refused():
     with pytest.raises(ValueError, match="no outcome to learn from"):
-        PredictorState.new().learn([], "uid-1")
+        PredictorState.new().update([], "uid-1")
 
 
 def test_only_the_last_uids_are_remembered(monkeypatch):
     monkeypatch.setattr(state_module, "APPLIED_WINDOW", 3)
     state = PredictorState.new()
     for index in range(5):
-        state = state.learn([an_outcome()], f"uid-{index}")
+        state = state.update([an_outcome()], f"uid-{index}")
     assert state.applied_uids == ("uid-2", "uid-3", "uid-4")
 
 
 @pytest.mark.parametrize("algorithm", ["adaptive-mlp", "fixed-mlp-3"])
 def test_bytes_keep_everything(algorithm):
     state = PredictorState.new(algorithm, seed=5, models=["a", "b"])
-    state = state.learn([an_outcome(), an_outcome(0.3, model="c")], "uid-1")
+    state = state.update([an_outcome(), an_outcome(0.3, model="c")], "uid-1")
     again = PredictorState.from_bytes(state.to_bytes())
     assert again.to_bytes() == state.to_bytes()
     assert (again.version, again.layout_version, again.applied_uids) == (1, 1, ("uid-1",))
-    one, other = again.learn([an_outcome()], "uid-2"), state.learn([an_outcome()], "uid-2")
+    one, other = again.update([an_outcome()], "uid-2"), state.update([an_outcome()], "uid-2")
     assert one.to_bytes() == other.to_bytes()
 
 

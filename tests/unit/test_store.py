@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from s3 import an_empty_store
 
-from nasoa_runtime import store as stores
-from nasoa_runtime.store import (
+from nasoa_runtime.storage import s3 as stores
+from nasoa_runtime.storage.s3 import (
     Contended,
     InvalidUriError,
     MissingObject,

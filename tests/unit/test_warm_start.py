@@ -9,7 +9,7 @@ from benchmarks.transfers import RUNS, measure, read
 from nasoa_runtime.online import warm_start
 from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request, Statistics
 from nasoa_runtime.online.features import Batch, RunDescription
-from nasoa_runtime.online.schedule import plan
+from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.state import Outcome, PredictorState
 from nasoa_runtime.online.warm_start import read_recorded, read_small, warm_started
 
@@ -64,7 +64,7 @@ def first_schedule(seed, step_seconds):
     ]
     statistics = Statistics(10, 1150, 290, 115.0, 3.0)
     state = warm_started(seed=seed, models=["small", "large"])
-    return plan(Request(60.0, 32), models, statistics, Overheads(9.0, 1.5), state).chosen
+    return suggest(Request(60.0, 32), models, statistics, Overheads(9.0, 1.5), state).chosen
 
 
 @pytest.mark.parametrize("step_seconds", [0.05, 0.15, 0.3])
@@ -92,7 +92,7 @@ def test_the_zoos_own_outcomes_move_predictions_at_once(seed):
     runs = [a_run(*outcome[:3]) for outcome in OUTCOMES]
     before = np.abs(state.predict(runs) - accuracies).mean()
     for number, (run, accuracy) in enumerate(zip(runs, accuracies, strict=True)):
-        state = state.learn([Outcome(run, float(accuracy))], f"uid-{number}")
+        state = state.update([Outcome(run, float(accuracy))], f"uid-{number}")
     after = np.abs(state.predict(runs) - accuracies).mean()
     assert after < before
     assert after < 0.25
@@ -108,7 +108,7 @@ def test_a_warm_start_is_no_request():
 def test_bytes_say_that_there_was_a_warm_start():
     state = PredictorState.from_bytes(warm_started(models=["a"]).to_bytes())
     assert state.warm_start == "quick-tune and small runs"
-    assert state.learn([Outcome(a_run(), 0.5)], "uid-1").warm_start == "quick-tune and small runs"
+    assert state.update([Outcome(a_run(), 0.5)], "uid-1").warm_start == "quick-tune and small runs"
     assert PredictorState.new().warm_start is None
 
 

@@ -9,14 +9,14 @@ import pytest
 from pydantic import ValidationError
 from s3 import an_empty_store
 
-from nasoa_runtime.admission import admit_prototypes, admit_weights
-from nasoa_runtime.records import Extractor, Preprocessing, StepTime, digest
-from nasoa_runtime.store import MissingObject, ObjectStore, UnreadableObjectError
-from nasoa_runtime.weights import InvalidWeights, read_header, verify_weights
-from nasoa_runtime.zoo import (
+from nasoa_runtime.boundary import Extractor, Preprocessing, StepTime, digest
+from nasoa_runtime.storage.intake import admit_prototypes, admit_weights
+from nasoa_runtime.storage.s3 import MissingObject, ObjectStore, UnreadableObjectError
+from nasoa_runtime.storage.weights import InvalidWeights, read_header, verify_weights
+from nasoa_runtime.storage.zoo import (
     IMPORT,
-    Model,
     ZooError,
+    ZooModel,
     ZooNotFound,
     ZooOwnedByOther,
     add_step_times,
@@ -36,7 +36,7 @@ def store(endpoint: str) -> ObjectStore:
     return an_empty_store(endpoint, "sys", "tenant")
 
 
-def a_model(name: str = "first", **changes) -> Model:
+def a_model(name: str = "first", **changes) -> ZooModel:
     values = {
         "name": name,
         "architecture": TINY,
@@ -50,7 +50,7 @@ def a_model(name: str = "first", **changes) -> Model:
         "parameters": 1000,
         "macs": 100_000,
     }
-    return Model.model_validate(values | changes)
+    return ZooModel.model_validate(values | changes)
 
 
 def a_row(step_seconds: float = 0.1, **changes) -> StepTime:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nasoa_operator.api.finetune import FineTuneRequestSpec
 from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
-from nasoa_runtime.manifest import Manifest
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.documents.zoo import ZooManifest
 from nasoa_runtime.online.state import PredictorState
 
 PROGRAMS = {"probe": "probe", "probe-retry": "probe", "finetune": "finetune", "finetune-retry": "finetune"}
@@ -28,7 +28,7 @@ class ObservedRequest:
     documents: Mapping[str, Mapping[str, Any]]
     """Below ``requests/<uid>/``: key -> document."""
     jobs: Mapping[str, ObservedJob]
-    zoo: Manifest | None
+    zoo: ZooManifest | None
     """``None`` if there is no such zoo, or it is not needed any more."""
     predictor: PredictorState | None
     """``None`` unless the schedule is to be decided now."""

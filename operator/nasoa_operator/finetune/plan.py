@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasoa_operator.accept import request_problems
-from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.events import failed
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.finetune.scheduling import (
@@ -17,13 +16,12 @@ from nasoa_operator.finetune.scheduling import (
     schedule_document,
 )
 from nasoa_operator.finetune.status import status_of
-from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input, suspension_of
+from nasoa_operator.outcomes import ObservedJob, PodOutcome, bad_input, suspension_of
 from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
 from nasoa_operator.problems import Problem, output_problems
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try, unwanted, with_upkeep
-from nasoa_runtime.durations import duration, seconds
-from nasoa_runtime.online.candidates import NothingFits
-from nasoa_runtime.records import (
+from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.boundary import (
     FinetuneInput,
     FinetuneResult,
     ModelReference,
@@ -31,6 +29,8 @@ from nasoa_runtime.records import (
     ProbeResult,
     Regime,
 )
+from nasoa_runtime.durations import duration, seconds
+from nasoa_runtime.online.candidates import NothingFits
 
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
@@ -159,7 +159,7 @@ def finetune(observed: ObservedRequest) -> Plan:
         result = outcome.result
         if result.seconds > seconds(observed.spec.time_limit):
             text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
-            outcome = Outcome(0, failure="InvalidResult", message=text)
+            outcome = PodOutcome(0, failure="InvalidResult", message=text)
         else:
             body: dict[str, Any] = {
                 "formatVersion": 1,
@@ -204,7 +204,7 @@ def fail(observed: ObservedRequest, failure: Failure) -> Plan:
     return Plan(documents=(Document(observed.key("failed"), body, event),), again=True)
 
 
-def failure_of(outcome: Outcome, step: str) -> Failure:
+def failure_of(outcome: PodOutcome, step: str) -> Failure:
     """A pod's failure as the request's."""
     if outcome.failure == "BadInput":
         return Failure(*bad_input(outcome))

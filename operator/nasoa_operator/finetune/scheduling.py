@@ -7,18 +7,18 @@ from typing import Any
 
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
+from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
 from nasoa_runtime.durations import seconds
-from nasoa_runtime.manifest import Manifest, Model
-from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Schedule
+from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
 from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
-from nasoa_runtime.online.schedule import plan
+from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.records import MeasuredModel, ModelReference, ProbeResult, Regime
 
 ALL_FROZEN_STAGES = tuple(range(6))
 
 
-def reference(model: Model) -> ModelReference:
+def reference(model: ZooModel) -> ModelReference:
     """A zoo model as a pod needs it."""
     return ModelReference(
         name=model.name,
@@ -33,7 +33,7 @@ def reference(model: Model) -> ModelReference:
     )
 
 
-def measured_models(observed: ObservedRequest, zoo: Manifest) -> tuple[MeasuredModel, ...]:
+def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[MeasuredModel, ...]:
     """What the probe is to measure: for each model the rows known, and those missing."""
     device = device_of(observed.spec)
     models = []
@@ -50,8 +50,8 @@ def measured_models(observed: ObservedRequest, zoo: Manifest) -> tuple[MeasuredM
 
 
 def decide(
-    observed: ObservedRequest, zoo: Manifest, predictor: PredictorState, probe: ProbeResult
-) -> Schedule | NothingFits:
+    observed: ObservedRequest, zoo: ZooManifest, predictor: PredictorState, probe: ProbeResult
+) -> Suggestion | NothingFits:
     """The schedule that the predictor chooses now."""
     spec = observed.spec
     request = Request(
@@ -72,10 +72,10 @@ def decide(
         most_epochs=spec.grid.max_epochs,
     )
     choices = model_choices(zoo.models, probe, spec.batch_size)
-    return plan(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
+    return suggest(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
 
 
-def schedule_document(observed: ObservedRequest, zoo: Manifest, schedule: Schedule) -> dict[str, Any]:
+def schedule_document(observed: ObservedRequest, zoo: ZooManifest, schedule: Suggestion) -> dict[str, Any]:
     """The decision as it is persisted: whole, so that nothing of it is ever looked up again."""
     regimes = [regime(c) for c in (schedule.chosen, *schedule.runners_up)]
     wanted = {r.model for r in regimes}

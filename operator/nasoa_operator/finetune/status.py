@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from nasoa_operator.api.base import TERMINAL
-from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
-from nasoa_operator.api.finetune import (
+from nasoa_operator.finetune.observed import ObservedRequest
+from nasoa_operator.problems import Problem
+from nasoa_operator.steps import latest_try
+from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.conditions import Condition, Truth, set_condition, shorten
+from nasoa_runtime.api.finetune import (
     Alternative,
     FineTuneRequestStatus,
     PredictorVersions,
@@ -18,10 +21,7 @@ from nasoa_operator.api.finetune import (
     Schedule,
     Statistics,
 )
-from nasoa_operator.api.types import timestamp
-from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.problems import Problem
-from nasoa_operator.steps import latest_try
+from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.durations import seconds
 
 RUNNERS_UP_SHOWN = 5

@@ -7,9 +7,10 @@ import sys
 
 import yaml
 
-from nasoa_operator.api.crd import KINDS, crd
+from nasoa_operator.crd import crd
 from nasoa_operator.install import manifests
 from nasoa_operator.settings import Settings
+from nasoa_runtime.api.kinds import KINDS
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nasoa_operator.api.crd import to_yaml
+from nasoa_operator.crd import to_yaml
 from nasoa_operator.install.network import Manifest, operator_network, pod_network
 from nasoa_operator.install.policies import job_policy, tenant_policy
 from nasoa_operator.install.rbac import account, enrolment, operator_rights, tenant_roles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nasoa_operator.install.rbac import LABELS, NAME
-from nasoa_runtime.records import METRICS_PORT
+from nasoa_runtime.boundary import METRICS_PORT
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasoa_operator.api.base import GROUP, VERSION
-from nasoa_operator.api.crd import KINDS
 from nasoa_operator.install.rbac import LABELS, NAME
+from nasoa_runtime.api.base import GROUP, VERSION
+from nasoa_runtime.api.kinds import KINDS
 
 ADMISSION = "admissionregistration.k8s.io"
 JOB_POLICY = "nasoa-operator-jobs"

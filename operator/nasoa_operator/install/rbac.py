@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasoa_operator.api.base import GROUP
-from nasoa_operator.api.crd import KINDS
+from nasoa_runtime.api.base import GROUP
+from nasoa_runtime.api.kinds import KINDS
 
 NAME = "nasoa"
 JOBS_ROLE = "nasoa-jobs"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasoa_operator.api.search import PhaseSpec
 from nasoa_operator.events import failed
-from nasoa_operator.outcomes import ObservedJob, Outcome, bad_input
+from nasoa_operator.outcomes import ObservedJob, PodOutcome, bad_input
 from nasoa_operator.plan import Document, Event, Plan
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
 from nasoa_operator.search.observed import (
@@ -21,15 +20,16 @@ from nasoa_operator.search.observed import (
 )
 from nasoa_operator.step_times import profiled
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
-from nasoa_runtime.durations import seconds
-from nasoa_runtime.records import (
-    Candidate,
+from nasoa_runtime.api.search import PhaseSpec
+from nasoa_runtime.boundary import (
     EvaluateInput,
     EvaluateResult,
+    NamedArchitecture,
     ProfileInput,
     ProfileResult,
     Recipe,
 )
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.search.proposal import propose
 
 CANDIDATES_PER_WORKER = 4
@@ -169,7 +169,9 @@ def profile_job(
     first = observed.document(level, generation_part(0), "profile-0")
     pod_input = ProfileInput(
         **common_input(observed, step),
-        candidates=tuple(Candidate(name=c["encoding"], architecture=c["encoding"]) for c in proposed["candidates"]),
+        architectures=tuple(
+            NamedArchitecture(name=c["encoding"], architecture=c["encoding"]) for c in proposed["candidates"]
+        ),
         wanted=spec.parallelism - fitting,
         max_step_seconds=seconds(phase.max_step_time) if phase.max_step_time else None,
         batch_size=phase.batch_size,
@@ -233,13 +235,15 @@ def evaluate(observed: ObservedSearch, level: Level, generation: int, decision: 
     return record_evaluations(observed, level, generation, members, ordered)
 
 
-def checked(outcome: Outcome, encoding: str) -> Outcome:
+def checked(outcome: PodOutcome, encoding: str) -> PodOutcome:
     """The outcome, if its result speaks of the architecture that was asked for."""
     if outcome.result is None or (
         isinstance(outcome.result, EvaluateResult) and outcome.result.architecture == encoding
     ):
         return outcome
-    return Outcome(outcome.index, failure="InvalidResult", message=f"a result for another architecture than {encoding}")
+    return PodOutcome(
+        outcome.index, failure="InvalidResult", message=f"a result for another architecture than {encoding}"
+    )
 
 
 def record_evaluations(
@@ -247,7 +251,7 @@ def record_evaluations(
     level: Level,
     generation: int,
     members: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[PodOutcome],
 ) -> Plan:
     """Record a generation: its figures, or why there are none; a failure ranks last and never stops the search."""
     evaluations = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nasoa_operator.api.search import PhaseSpec
 from nasoa_operator.plan import Document, Event
 from nasoa_operator.search.observed import Level, ObservedSearch, generation_part, individuals
+from nasoa_runtime.api.search import PhaseSpec
 from nasoa_runtime.architecture.block_space import REFERENCE_CHANNELS
 from nasoa_runtime.architecture.encoding import format_block, parse
 from nasoa_runtime.architecture.space import BlockSpace, MacroSpace

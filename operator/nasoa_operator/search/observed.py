@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from nasoa_operator.api.search import NASSearchSpec
 from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.settings import Settings
+from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.search.individuals import Individual
 
 Level = Literal["block", "macro"]

@@ -7,7 +7,6 @@ if that Job has finished, to record what it came to. Nothing recorded is ever de
 
 from __future__ import annotations
 
-from nasoa_operator.api.base import TERMINAL
 from nasoa_operator.outcomes import ObservedJob, suspension_of
 from nasoa_operator.plan import Document, Event, Plan, SuspendJob
 from nasoa_operator.search import publishing
@@ -18,6 +17,7 @@ from nasoa_operator.search.observed import LEVELS, ObservedSearch, generation_pa
 from nasoa_operator.search.problems import problems_of
 from nasoa_operator.search.status import status_of
 from nasoa_operator.steps import RETRY, unwanted, with_upkeep
+from nasoa_runtime.api.base import TERMINAL
 
 
 def plan(observed: ObservedSearch) -> Plan:

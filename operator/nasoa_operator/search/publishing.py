@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasoa_operator.outcomes import Outcome
+from nasoa_operator.outcomes import PodOutcome
 from nasoa_operator.plan import Document, Event, Plan, Publish
 from nasoa_operator.search.generations import stop
 from nasoa_operator.search.levels import end_reason
 from nasoa_operator.search.observed import ObservedSearch, individuals
 from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try
 from nasoa_runtime.architecture.complexity import complexity
-from nasoa_runtime.durations import seconds
-from nasoa_runtime.records import (
-    Candidate,
+from nasoa_runtime.boundary import (
     Extractor,
+    NamedArchitecture,
     PretrainInput,
     PretrainResult,
     ProfileInput,
     ProfileResult,
     Recipe,
 )
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.search.front import best_spread_with_ranks
 
 FROZEN_STAGES = tuple(range(6))
@@ -95,7 +95,7 @@ def pretrain(observed: ObservedSearch, selection: Mapping[str, Any]) -> Plan:
     )
 
 
-def pretrained(outcome: Outcome, encoding: str) -> PretrainResult | None:
+def pretrained(outcome: PodOutcome, encoding: str) -> PretrainResult | None:
     """The result, if it is one of the architecture that was asked for."""
     result = outcome.result
     return result if isinstance(result, PretrainResult) and result.architecture == encoding else None
@@ -159,8 +159,9 @@ def table_job(observed: ObservedSearch, step: str) -> dict[str, Any]:
     extractor = pinned_extractor(observed)
     pod_input = ProfileInput(
         **common_input(observed, step),
-        candidates=tuple(
-            Candidate(name=model_name(zoo.name, m["index"]), architecture=m["encoding"]) for m in record["models"]
+        architectures=tuple(
+            NamedArchitecture(name=model_name(zoo.name, m["index"]), architecture=m["encoding"])
+            for m in record["models"]
         ),
         batch_size=zoo.step_time_batch_size,
         image_size=zoo.image_size,

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from nasoa_operator.api.base import TERMINAL
-from nasoa_operator.api.conditions import Condition, Truth, set_condition, shorten
-from nasoa_operator.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
-from nasoa_operator.api.types import timestamp
 from nasoa_operator.problems import Problem
 from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of, spaces_of
 from nasoa_operator.search.limits import device_seconds
 from nasoa_operator.search.observed import LEVELS, Level, ObservedSearch, generation_part, individuals
+from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.conditions import Condition, Truth, set_condition, shorten
+from nasoa_runtime.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
+from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front
 

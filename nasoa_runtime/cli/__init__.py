@@ -1,0 +1,1 @@
+"""The command line ``nasoa``, a module for each group of commands."""

@@ -1,0 +1,98 @@
+"""``nasoa predictor`` and ``nasoa policy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, system_store, table
+from nasoa_runtime.online.policy import policy_replay
+from nasoa_runtime.online.replay import replay as replay_records
+from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.storage.predictors import read_outcomes, read_state
+from nasoa_runtime.storage.predictors import rebuild as rebuild_state
+from nasoa_runtime.storage.zoo import read_manifest
+
+predictor = typer.Typer(no_args_is_help=True, help="The predictors of accuracy, one for each zoo.")
+policy = typer.Typer(no_args_is_help=True, help="Policies over whole requests.")
+
+Records = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV file of recorded runs, .gz or not.")]
+Algorithm = Annotated[str, typer.Option(help="adaptive-mlp or fixed-mlp-L.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
+Zoo = Annotated[str, typer.Argument(help="Name of the zoo.")]
+
+
+@predictor.command()
+def show(zoo: Zoo, as_json: JsonFlag = False) -> None:
+    """What the predictor of a zoo has learned."""
+    store, bucket = system_store()
+    if read_manifest(store, bucket, zoo) is None:
+        msg = f"there is no zoo {zoo!r} in bucket {bucket!r}; nasoa zoo list names those that are"
+        raise RefusedError(msg)
+    state = read_state(store, bucket, zoo)
+    recorded = sum(1 for _ in store.list(f"s3://{bucket}/predictors/{zoo}/outcomes/"))
+    answer_state(zoo, state, as_json, recorded=recorded)
+
+
+@predictor.command()
+def rebuild(zoo: Zoo, algorithm: Algorithm = "adaptive-mlp", seed: Seed = 0, as_json: JsonFlag = False) -> None:
+    """Learn everything anew from the recorded outcomes; the state that was there is kept beside it."""
+    store, bucket = system_store()
+    if not read_outcomes(store, bucket, zoo):
+        msg = f"bucket {bucket!r} has no recorded outcomes for zoo {zoo!r}: there is nothing to rebuild from"
+        raise RefusedError(msg)
+    state = rebuild_state(store, bucket, zoo, algorithm, seed)
+    answer_state(zoo, state, as_json)
+
+
+def answer_state(zoo: str, state: PredictorState, as_json: bool, **more: Any) -> None:
+    """Print what a state knows."""
+    document: dict[str, Any] = {
+        "zoo": zoo,
+        "algorithm": state.algorithm,
+        "version": state.version,
+        "layout_version": state.layout_version,
+        "warm_start": state.warm_start or "none",
+        "models": list(state.encoder.models),
+        "features": [quantity.name for quantity in state.encoder.table],
+        "alpha": [round(float(weight), 6) for weight in state.network.alpha],
+        **more,
+    }
+    shown = document | {name: ", ".join(map(str, document[name])) for name in ("models", "features", "alpha")}
+    answer(document, as_json, facts("", shown))
+
+
+@predictor.command()
+def replay(
+    records: Records,
+    warm_start: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")
+    ] = None,
+    algorithm: Algorithm = "adaptive-mlp",
+    seed: Seed = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict, then learn, recorded outcomes one after another."""
+    document = replay_records(records, warm_start, algorithm, seed)
+    rows = [("all", document["mae"], document["mse"])]
+    rows += [(f"{name} %", part["mae"], part["mse"]) for name, part in document["segments"].items()]
+    summary = f"{document['records']} outcomes, {algorithm}, {document['update_us']:.0f} us an update"
+    answer(document, as_json, table(summary, ("part", "mae", "mse"), rows))
+
+
+@policy.command(name="replay")
+def replay_policy(
+    records: Records,
+    warm_start: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")],
+    strategy: Annotated[str, typer.Option(help="OneShot runs the best candidate, once.")] = "OneShot",
+    algorithm: Annotated[str, typer.Option("--predictor", help="adaptive-mlp or fixed-mlp-L.")] = "adaptive-mlp",
+    seed: Seed = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve a request for each recorded dataset and time limit: choose, run, learn."""
+    document = policy_replay(records, warm_start, strategy, algorithm, seed)
+    summary = {name: value for name, value in document.items() if name != "by_limit"}
+    limits = [(number + 1, regret) for number, regret in enumerate(document["by_limit"])]
+    answer(document, as_json, facts("", summary), table("regret", ("time limit", "mean regret"), limits))

@@ -1,1 +1,0 @@
-"""The commands of ``nasoa``, a module for each group."""

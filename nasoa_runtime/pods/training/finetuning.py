@@ -1,0 +1,259 @@
+"""One regime under a time limit: steps re-planned from the pace that is seen, the best weights kept."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nasoa_runtime.boundary import FinetuneInput, ModelReference, Regime, Run
+from nasoa_runtime.pods.clock import Clock
+from nasoa_runtime.pods.dataset.reading import Dataset
+from nasoa_runtime.pods.failures import BadInputError, TimedOutError
+from nasoa_runtime.pods.pod import Pod, retrying
+from nasoa_runtime.pods.training.batches import Loader
+from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, seeded, weights_bytes
+from nasoa_runtime.pods.training.device import Target
+from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
+from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.models import build_model, fetch_weights, freeze, load_weights
+from nasoa_runtime.pods.training.session import Saver, train
+
+log = logging.getLogger(__name__)
+
+TIMED_BATCHES = 2
+"""Batches of validation images by which evaluation is timed; the first one warms up."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best weights of a run so far, on the CPU."""
+
+    accuracy: float
+    step: int
+    weights: dict[str, Tensor]
+
+
+class Finetuning:
+    """A run of one regime. Built, perhaps restored, then :meth:`run`; :attr:`best` is there even after a failure."""
+
+    def __init__(
+        self,
+        document: FinetuneInput,
+        regime: Regime,
+        dataset: Dataset,
+        pod: Pod,
+        clock: Clock,
+        target: Target,
+        state: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.document, self.regime, self.dataset = document, regime, dataset
+        self.pod, self.clock, self.target = pod, clock, target
+        self.model = model_named(document, regime.model)
+        self.best: Best | None = None
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+        self._points: tuple[float, ...] = ()
+        self.costs = Costs(0.0, 0.0, 0.0)
+        seeded(document.seed)
+        self.trainer = Trainer(self._network(), self._settings(), target)
+        self.loader = Loader(dataset, self.model.preprocessing, document.batch_size, document.seed, target)
+        self.saver = Saver(
+            pod,
+            self.trainer,
+            checkpoint_uri(document),
+            state=lambda: {"regime": regime.model_dump(mode="json"), "run": self._state(), **state()},
+            extra=self._best_tensors,
+        )
+
+    def _network(self) -> torch.nn.Module:
+        network = build_model(
+            self.model.architecture, len(self.dataset.classes), low_resolution_stem=self.model.low_resolution_stem
+        )
+        content = fetch_weights(self.pod.zoo_store, self.model.weights_uri, self.model.weights_digest)
+        load_weights(network, content, keep_head=False)
+        freeze(network, self.regime.frozen_stages)
+        return network
+
+    def _settings(self) -> Hyperparameters:
+        return Hyperparameters(
+            learning_rate=self.regime.learning_rate,
+            batch_size=self.document.batch_size,
+            weight_decay=self.document.weight_decay,
+            label_smoothing=self.document.label_smoothing,
+            precision=self.model.precision,
+            channels_last=self.model.channels_last,
+        )
+
+    # --- What a checkpoint holds besides the trainer ------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        best = self.best
+        return {
+            "seconds": self.seconds,
+            "best": None if best is None else {"accuracy": best.accuracy, "step": best.step},
+        }
+
+    def _best_tensors(self) -> dict[str, Tensor]:
+        return {} if self.best is None else {f"best/{name}": tensor for name, tensor in self.best.weights.items()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of this regime.
+
+        Raises:
+            ValueError: It is of another network.
+        """
+        restore(self.trainer, checkpoint)
+        state = checkpoint.state["run"]
+        self._seconds_before = float(state["seconds"])
+        if state["best"] is not None:
+            weights = {
+                name.removeprefix("best/"): tensor
+                for name, tensor in checkpoint.tensors.items()
+                if name.startswith("best/")
+            }
+            self.best = Best(float(state["best"]["accuracy"]), int(state["best"]["step"]), weights)
+
+    # --- Running ------------------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that this run has taken, over all attempts."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def run(self) -> None:
+        """Train, validate, and keep the best weights in :attr:`best`.
+
+        Raises:
+            TimedOutError: Nothing of use fits into what is left of the limit.
+            DivergedError: The loss became NaN or infinite.
+            OutOfMemoryError: A step did not fit.
+        """
+        self._measure_costs()
+        self._replan()
+        enough_to_end = self.costs.validation_seconds + self.costs.finish_seconds
+        if (
+            self.trainer.finished
+            and self.best is None
+            and (self.trainer.step == 0 or self._remaining() < enough_to_end)
+        ):
+            raise TimedOutError(self._too_short())
+        trainable = self._remaining() - self.costs.reserve_seconds(self.clock.limit_seconds)
+        self._points = planned_validations(self.trainer.progress, self.costs, trainable)
+        batches = self.loader.training(self.trainer.step)
+        train(self.trainer, batches, self.saver, before_steps=self._before_steps)
+        late = self._remaining() < enough_to_end
+        if self.best is None or (self.best.step < self.trainer.step and not late):
+            self._validate()
+
+    def _remaining(self) -> float:
+        return self.target.agree(self.clock.remaining_seconds())
+
+    def _measure_costs(self) -> None:
+        """Time a few validation batches and the first checkpoint, which is larger than what will be delivered."""
+        size = min(len(self.dataset.splits.validation), TIMED_BATCHES * self.document.batch_size)
+        sample = self.dataset.splits.validation[:size]
+        self._evaluation(sample[: self.document.batch_size])
+        per_image = self._evaluation(sample).seconds / size
+        retrying(self.saver.save)
+        self.costs = Costs(
+            validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation)),
+            test_seconds=self.target.agree(per_image * len(self.dataset.splits.test)),
+            upload_seconds=self.target.agree(self.saver.cost_seconds),
+        )
+
+    def _before_steps(self) -> None:
+        if self._points and self.trainer.progress >= self._points[0]:
+            self._points = tuple(point for point in self._points if point > self.trainer.progress)
+            self._validate()
+        self._replan()
+
+    def _replan(self) -> None:
+        """Fit the steps into the time left: never more than the regime has, fewer where steps are slower."""
+        # Until steps have been seen, the schedule's figure is all there is.
+        step_seconds = self.trainer.pace.expected_seconds or self.regime.step_seconds
+        validations = len(self._points) * self.costs.validation_seconds
+        reserve = self.costs.reserve_seconds(self.clock.limit_seconds) + validations
+        affordable = affordable_steps(self.clock.remaining_seconds(), reserve, step_seconds)
+        self.trainer.plan(int(self.target.agree(min(self.regime.steps, self.trainer.step + affordable))))
+
+    def _too_short(self) -> str:
+        needed = self.clock.used_seconds() + self.costs.reserve_seconds(self.clock.limit_seconds)
+        needed += 10 * self.regime.step_seconds
+        return (
+            f"timeLimit: of {self.clock.limit_seconds:.3g} s, {self.clock.used_seconds():.3g} s were used before the "
+            f"first step, and what is left is needed to validate and publish: allow at least {needed * 1.1:.3g} s."
+        )
+
+    def _validate(self) -> None:
+        outcome = self._evaluation(self.dataset.splits.validation)
+        log.info("Step %d: validation accuracy %.4f.", self.trainer.step, outcome.accuracy)
+        if self.best is None or outcome.accuracy >= self.best.accuracy:
+            weights = {name: t.detach().cpu().clone() for name, t in self.trainer.model.state_dict().items()}
+            self.best = Best(outcome.accuracy, self.trainer.step, weights)
+
+    def _evaluation(self, indices: NDArray[np.int64]) -> Evaluation:
+        return evaluate(
+            self.trainer.model,
+            self.loader.evaluation(indices),
+            len(self.dataset.classes),
+            self.target,
+            self.model.precision,
+            channels_last=self.model.channels_last,
+        )
+
+    # --- Ending -------------------------------------------------------------------------------------------------
+
+    def record(self, failure: Any = None) -> Run:
+        """What this run was."""
+        pace = self.trainer.pace
+        return Run(
+            regime=self.regime,
+            steps=self.trainer.step,
+            validation_accuracy=None if self.best is None else self.best.accuracy,
+            failure=failure,
+            step_seconds=pace.median_step_seconds if pace.step_seconds else None,
+            seconds=self.seconds,
+        )
+
+    def test(self) -> Evaluation | None:
+        """Evaluate the best weights on the test images, once; not at all if that would exceed the limit."""
+        if self.best is None or not len(self.dataset.splits.test):
+            return None
+        self.trainer.model.load_state_dict(self.best.weights)
+        if self.clock.remaining_seconds() < self.costs.test_seconds + self.costs.upload_seconds:
+            log.warning("No time is left to read the test images; the model is delivered without a test accuracy.")
+            return None
+        return self._evaluation(self.dataset.splits.test)
+
+    def weights(self) -> bytes:
+        """The best weights as safetensors."""
+        if self.best is not None:
+            self.trainer.model.load_state_dict(self.best.weights)
+        return weights_bytes(self.trainer.model)
+
+
+def checkpoint_uri(document: FinetuneInput) -> str:
+    """Where the request's one checkpoint is."""
+    return f"{document.work_uri.rstrip('/')}/checkpoint.safetensors"
+
+
+def model_named(document: FinetuneInput, name: str) -> ModelReference:
+    """The model a regime names.
+
+    Raises:
+        BadInputError: The input has no such model.
+    """
+    for model in document.models:
+        if model.name == name:
+            return model
+    msg = f"regimes: model {name!r} is not among models."
+    raise BadInputError(msg)

@@ -1,0 +1,178 @@
+"""Step times T_s (SPEC 3): synchronised steps on a resident synthetic batch, alone on the device.
+
+Everything here runs in the measuring process; :mod:`.isolation` keeps one for each candidate.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nasoa_runtime.boundary import Device, Precision, StepTime
+from nasoa_runtime.pods.failures import OutOfMemoryError
+from nasoa_runtime.pods.training.device import Target, out_of_memory_named, prepare, product_of
+from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.models import build_model, freeze
+
+log = logging.getLogger(__name__)
+
+WARM_UP_STEPS = {"cpu": 3, "cuda": 10}
+LEAST_STEPS = 5
+"""Steps after which a candidate that is far too slow is given up."""
+CHOOSING_STEPS = 5
+LAYOUTS: dict[str, tuple[tuple[bool, Precision], ...]] = {
+    "cpu": ((False, "fp32"), (True, "fp32"), (True, "bf16")),
+    "cuda": ((False, "fp32"), (True, "fp32"), (False, "bf16"), (True, "bf16"), (True, "fp16")),
+}
+"""(channels last, precision) to choose from. All train to the same accuracy within noise; only speed differs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure of one network."""
+
+    architecture: str
+    classes: int
+    batch_size: int
+    image_size: int
+    device: Device
+    low_resolution_stem: bool = False
+    precision: Precision = "fp32"
+    channels_last: bool = False
+    choose_layout: bool = False
+    frozen_stages: tuple[int, ...] = (0,)
+    steps: int = 20
+    give_up_seconds: float | None = None
+    """A step time beyond which exactness no longer matters."""
+    row_seconds: float = math.inf
+    """Timing of one row ends after this long with the steps that there are, five at the least."""
+    with_inference: bool = False
+
+
+def measure(task: Task) -> Iterable[StepTime]:
+    """Measure one row for each number of frozen stages, in the layout that suits the network.
+
+    Raises:
+        OutOfMemoryError: It does not fit.
+        BadInputError: There is no such architecture.
+    """
+    target = prepare(task.device)
+    product = product_of(task.device)
+    if task.choose_layout:
+        task = _with_best_layout(task, target)
+    for frozen_stages in task.frozen_stages:
+        trainer = _trainer(task, target, frozen_stages)
+        step_seconds = median_step_seconds(trainer, task, task.steps)
+        inference = inference_seconds(trainer.model, task, target) if task.with_inference else None
+        yield StepTime(
+            device=task.device.type,
+            product=product,
+            count=task.device.count,
+            batch_size=task.batch_size,
+            image_size=task.image_size,
+            frozen_stages=frozen_stages,
+            channels_last=task.channels_last,
+            precision=task.precision,
+            step_seconds=step_seconds,
+            inference_seconds=inference,
+        )
+
+
+def _trainer(task: Task, target: Target, frozen_stages: int) -> Trainer:
+    torch.manual_seed(0)
+    model = build_model(task.architecture, task.classes, low_resolution_stem=task.low_resolution_stem)
+    freeze(model, frozen_stages)
+    settings = Hyperparameters(
+        learning_rate=0.01,
+        batch_size=task.batch_size,
+        precision=task.precision,
+        channels_last=task.channels_last,
+    )
+    return Trainer(model, settings, target)
+
+
+def _synthetic(task: Task, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    """One batch that stays on the device. On several GPUs each takes its share, and one share is what is timed."""
+    share = max(task.batch_size // (task.device.count if target.is_cuda else 1), 1)
+    layout = torch.channels_last if task.channels_last else torch.contiguous_format
+    with out_of_memory_named("A synthetic batch"):
+        images = torch.randn(share, 3, task.image_size, task.image_size).to(target.device, memory_format=layout)
+        labels = torch.arange(share).remainder(task.classes).to(target.device)
+    return images, labels
+
+
+def median_step_seconds(trainer: Trainer, task: Task, steps: int) -> float:
+    """Median seconds of forward, backward and update over ``steps`` steps after a warm-up."""
+    target, precision = trainer.target, task.precision
+    images, labels = _synthetic(task, target)
+
+    def one_step() -> float:
+        started = target.now()
+        with out_of_memory_named("A training step"), target.autocast(precision):
+            loss = F.cross_entropy(trainer.model(images).float(), labels)
+            trainer.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            trainer.update()
+        return target.now() - started
+
+    started = target.now()
+    for _ in range(WARM_UP_STEPS[target.device.type]):
+        one_step()
+    times: list[float] = []
+    while len(times) < steps:
+        times.append(one_step())
+        hopeless = task.give_up_seconds is not None and min(times) > task.give_up_seconds
+        late = target.now() - started > task.row_seconds
+        if (hopeless or late) and len(times) >= LEAST_STEPS:
+            break
+    return statistics.median(times)
+
+
+def inference_seconds(model: nn.Module, task: Task, target: Target) -> float:
+    """Median seconds of a forward pass of one batch in evaluation mode."""
+    images, _ = _synthetic(task, target)
+    times = []
+    model.eval()
+    with out_of_memory_named("A forward pass"), torch.inference_mode(), target.autocast(task.precision):
+        for _ in range(2 + max(task.steps // 4, 3)):
+            started = target.now()
+            model(images)
+            times.append(target.now() - started)
+    return statistics.median(times[2:])
+
+
+def _with_best_layout(task: Task, target: Target) -> Task:
+    """The task in the layout and precision in which this network trains fastest here."""
+    timed: dict[tuple[bool, Precision], float] = {}
+    failure: OutOfMemoryError | None = None
+    for channels_last, precision in LAYOUTS[target.device.type]:
+        candidate = replace(task, channels_last=channels_last, precision=precision)
+        try:
+            timed[channels_last, precision] = median_step_seconds(
+                _trainer(candidate, target, 0), candidate, CHOOSING_STEPS
+            )
+        except OutOfMemoryError as error:
+            failure = error
+        except RuntimeError as error:
+            log.info("%s does not train in %s: %s", task.architecture, precision, error)
+    if not timed:
+        raise failure or OutOfMemoryError("No layout or precision trains here.")
+    channels_last, precision = min(timed, key=timed.__getitem__)
+    return replace(task, channels_last=channels_last, precision=precision)
+
+
+def drift_factor(known_seconds: float | None, measured_seconds: float | None, tolerance: float = 0.03) -> float:
+    """By how much to scale a list's figures when its anchor took ``measured_seconds`` instead of ``known_seconds``."""
+    if known_seconds is None or measured_seconds is None:
+        return 1.0
+    factor = known_seconds / measured_seconds
+    return factor if abs(factor - 1) > tolerance else 1.0
+
+
+MeasureFunction = Callable[[Task], Iterable[StepTime]]

@@ -1,0 +1,209 @@
+"""The zoo: its manifest in S3, written by compare-and-swap only.
+
+Keys in the system bucket: ``zoo/<zoo>/manifest.json``, ``zoo/<zoo>/models/<model>/<digest>.safetensors``,
+``zoo/<zoo>/sources/<source>.npz``, ``zoo/extractors/<name>.json``. Files carry a part of their digest in their name
+where it can change, so what a manifest names never changes under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from nasoa_runtime.boundary import Extractor, StepTime
+from nasoa_runtime.documents.zoo import IMPORT, MOST_ROWS, NAME, ZooManifest, ZooModel
+from nasoa_runtime.storage.s3 import ObjectStore, UnreadableObjectError
+
+__all__ = [
+    "IMPORT",
+    "MOST_ROWS",
+    "NAME",
+    "ZooError",
+    "ZooManifest",
+    "ZooModel",
+    "ZooNotFound",
+    "ZooOwnedByOther",
+    "add_step_times",
+    "list_zoos",
+    "manifest_uri",
+    "parse_manifest",
+    "publish",
+    "read_manifest",
+    "weights_uri",
+]
+
+
+class ZooError(Exception):
+    """A zoo can't be read or written as asked; trying again would fail again."""
+
+
+class ZooNotFound(ZooError):  # noqa: N818 - reads as what is wrong
+    """There is no zoo of this name."""
+
+
+class ZooOwnedByOther(ZooError):  # noqa: N818
+    """The zoo belongs to another search, or to imports."""
+
+
+def manifest_uri(bucket: str, zoo: str) -> str:
+    """Address of a zoo's manifest."""
+    return f"s3://{bucket}/zoo/{zoo}/manifest.json"
+
+
+def weights_uri(bucket: str, zoo: str, model: str, weights_digest: str) -> str:
+    """Address of a model's weights."""
+    return f"s3://{bucket}/zoo/{zoo}/models/{model}/{weights_digest[:12]}.safetensors"
+
+
+def parse_manifest(body: bytes, uri: str) -> ZooManifest:
+    """Read a manifest.
+
+    Raises:
+        UnreadableObjectError: it is none that this version can read.
+    """
+    try:
+        return ZooManifest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UnreadableObjectError(uri, f"it is no zoo manifest of format 1: {where}: {first['msg']}") from error
+
+
+def read_manifest(store: ObjectStore, bucket: str, zoo: str) -> ZooManifest | None:
+    """The zoo's manifest, or ``None`` where there is no such zoo.
+
+    Raises:
+        UnreadableObjectError: there is one that can't be read.
+    """
+    uri = manifest_uri(bucket, zoo)
+    found = store.get(uri)
+    return None if found is None else parse_manifest(found.body, uri)
+
+
+def list_zoos(store: ObjectStore, bucket: str) -> tuple[str, ...]:
+    """Names of all zoos."""
+    keys = (listed.key.split("/") for listed in store.list(f"s3://{bucket}/zoo/"))
+    return tuple(parts[1] for parts in keys if len(parts) == 3 and parts[2] == "manifest.json")
+
+
+def publish(
+    store: ObjectStore,
+    bucket: str,
+    zoo: str,
+    owner: str,
+    models: Sequence[ZooModel],
+    sources: Mapping[str, str] | None = None,
+    extractor: Extractor | None = None,
+) -> ZooManifest:
+    """Enter ``models`` in the manifest, replacing those of the same names; again changes nothing.
+
+    Rows that were measured since for the same weights are kept.
+
+    Args:
+        store: S3 with the operator's identity.
+        bucket: the system bucket.
+        zoo: name; a zoo that does not exist is made.
+        owner: UID of the search, or :data:`IMPORT`.
+        models: their weights are in the zoo already (:mod:`nasoa_runtime.storage.intake`).
+        sources: source name -> URI of its class prototypes (:mod:`nasoa_runtime.storage.intake`).
+        extractor: what the prototypes were made with.
+
+    Raises:
+        ZooOwnedByOther: the zoo belongs to somebody else.
+        ZooError: its prototypes were made with another extractor.
+        UnreadableObjectError: its manifest can't be read; it is left as it is.
+    """
+
+    def change(manifest: ZooManifest | None) -> ZooManifest:
+        if manifest is None:
+            manifest = ZooManifest(name=zoo, owner=owner, version=1)
+        if manifest.owner != owner:
+            whose = "to imported models" if manifest.owner == IMPORT else f"to the search {manifest.owner}"
+            msg = f"zoo {zoo!r} belongs {whose}: publish to a zoo of another name"
+            raise ZooOwnedByOther(msg)
+        if extractor and manifest.extractor not in {None, extractor} and manifest.sources:
+            msg = f"zoo {zoo!r} is pinned to another extractor: its sources' prototypes would not compare"
+            raise ZooError(msg)
+        new = {model.name: model for model in models}
+        kept = [_with_rows_of(new.pop(model.name, model), model) for model in manifest.models]
+        return manifest.model_copy(
+            update={
+                "extractor": extractor or manifest.extractor,
+                "sources": manifest.sources | dict(sources or {}),
+                "models": (*kept, *new.values()),
+            }
+        )
+
+    return _update(store, bucket, zoo, change)
+
+
+def add_step_times(store: ObjectStore, bucket: str, zoo: str, rows: Mapping[str, Sequence[StepTime]]) -> ZooManifest:
+    """Enter measured rows in the table; of two for the same setting the first one stored counts.
+
+    Args:
+        store: S3 with the operator's identity.
+        bucket: the system bucket.
+        zoo: name.
+        rows: by model name; a model that the zoo no longer has is passed over.
+
+    Raises:
+        ZooNotFound: there is no such zoo.
+        UnreadableObjectError: its manifest can't be read; it is left as it is.
+    """
+
+    def change(manifest: ZooManifest | None) -> ZooManifest:
+        if manifest is None:
+            msg = f"there is no zoo {zoo!r}"
+            raise ZooNotFound(msg)
+        merged = tuple(_with_rows(model, rows.get(model.name, ())) for model in manifest.models)
+        return manifest.model_copy(update={"models": merged})
+
+    return _update(store, bucket, zoo, change)
+
+
+def _update(
+    store: ObjectStore, bucket: str, zoo: str, change: Callable[[ZooManifest | None], ZooManifest]
+) -> ZooManifest:
+    uri = manifest_uri(bucket, zoo)
+
+    def change_body(body: bytes | None) -> bytes | None:
+        before = None if body is None else parse_manifest(body, uri)
+        after = change(before)
+        if before is None:
+            return after.to_json()
+        return None if after == before else after.model_copy(update={"version": before.version + 1}).to_json()
+
+    written = store.update(uri, change_body)
+    if written is None:
+        msg = f"there is no zoo {zoo!r}"
+        raise ZooNotFound(msg)
+    return parse_manifest(written, uri)
+
+
+def _with_rows_of(model: ZooModel, before: ZooModel) -> ZooModel:
+    """``model`` with the rows that were measured for the same weights."""
+    return _with_rows(model, before.step_times) if model.weights_digest == before.weights_digest else model
+
+
+def _with_rows(model: ZooModel, rows: Sequence[StepTime]) -> ZooModel:
+    table = {_setting(row): row for row in model.step_times}
+    for row in rows:
+        if len(table) < MOST_ROWS:
+            table.setdefault(_setting(row), row)
+    return model.model_copy(update={"step_times": tuple(table.values())})
+
+
+def _setting(row: StepTime) -> tuple[Any, ...]:
+    """What a row was measured for: all of it but the seconds."""
+    return (
+        row.device,
+        row.product,
+        row.count,
+        row.batch_size,
+        row.image_size,
+        row.frozen_stages,
+        row.channels_last,
+        row.precision,
+    )
