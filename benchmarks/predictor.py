@@ -22,9 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request, Statistics, Suggestion
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.boundary import DatasetStatistics
+from nasoa_runtime.documents.outcomes import ModelFacts
+from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request, Suggestion
 from nasoa_runtime.online.generator import suggest
-from nasoa_runtime.online.predictor import AdaptiveMLP
+from nasoa_runtime.online.predictor import AdaptiveMLP, as_accuracies
 from nasoa_runtime.online.state import PredictorState
 
 INPUTS, MODELS = 80, 67
@@ -89,15 +92,28 @@ def measure() -> dict[str, float]:
     torch_rows = torch.tensor(rows)
     network.update(rows[0], 0.7)
     peer.update(torch_rows[0], 0.7)
-    difference = float(np.abs(network.predict(rows) - peer.predict(torch_rows).numpy()).max())
+    difference = float(np.abs(as_accuracies(network.predict(rows)) - peer.predict(torch_rows).numpy()).max())
     if difference > 1e-4:
         msg = f"the two implementations differ by {difference}"
         raise SystemExit(msg)
     models = [
-        ModelChoice(f"m{k}", {f: 0.05 * (1 + k / 20) * (1 - f / 10) for f in range(6)}, 0.01, 0.6 + k / 300)
+        ModelChoice(
+            ModelFacts(name=f"m{k}", source="imagenet", source_accuracy=0.6 + k / 300),
+            {frozen: 0.05 * (1 + k / 20) * (1 - frozen / 10) for frozen in FROZEN_STAGES},
+            inference_seconds_per_image=0.01,
+        )
         for k in range(MODELS)
     ]
-    dataset, node = Statistics(10, 1000, 200, 100.0, 5.0), Overheads(10.0, 3.0, 0.0005)
+    dataset = DatasetStatistics(
+        digest="0" * 64,
+        classes=10,
+        images=1000,
+        validation_images=200,
+        test_images=0,
+        images_per_class_mean=100.0,
+        images_per_class_std=5.0,
+    )
+    node = Overheads(10.0, 3.0, 0.0005)
     state = PredictorState.new(models=[model.name for model in models])
     request, grid = Request(600.0, 32), Grid()
     outcome = suggest(request, models, dataset, node, state, grid)

@@ -22,9 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 import numpy as np
 
+from nasoa_runtime.online.algorithms import PREDICTORS
 from nasoa_runtime.online.policy import policy_replay
-from nasoa_runtime.online.predictor import PREDICTORS
-from nasoa_runtime.online.replay import open_text, read_records, replay
+from nasoa_runtime.online.records import open_text, read_records
+from nasoa_runtime.online.replay import replay
 
 COLUMNS = ("mae", "mse", "20-40 mae", "80-100 mae", "update us", "regret", "accuracy")
 

@@ -23,10 +23,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.packing import packed
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.boundary import DatasetStatistics
+from nasoa_runtime.documents.outcomes import ModelFacts, Outcome
 from nasoa_runtime.online.candidates import Grid
-from nasoa_runtime.online.features import Batch, RunDescription
-from nasoa_runtime.online.replay import open_text
-from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.description import Batch, Regimes, describe
+from nasoa_runtime.online.features import REQUEST_FEATURES
+from nasoa_runtime.online.records import open_text
+from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.warm_start import read_recorded, read_small, taught, warm_started
 
 RUNS = Path(__file__).parent / "transfers.csv.gz"
@@ -34,7 +38,6 @@ DATASETS = ("digits", "mnist", "even-digits", "emoji-twitter", "emoji-kinds")
 NETWORKS = ("2-_8_1-12-1-2", "031-_8_1-12-1-2")
 REQUESTS, OFFERED, STREAMS = 20, 16, 5
 PARTS = {"1": slice(0, 1), "1-4": slice(0, 4), "5-10": slice(4, 10), "11-20": slice(10, 20)}
-WHOLE = ("parameters", "macs", "classes", "iterations", "frozen_stages")
 SOURCE_IMAGES, SOURCE_STEPS = 6000, 400
 STEPS = (20, 50, 120, 300, 1000, 3000)
 Transfer = tuple[str, Outcome]
@@ -76,10 +79,26 @@ def read(path: Path) -> list[Transfer]:
 
 
 def _transfer(row: dict[str, str]) -> Transfer:
-    dataset, model = row.pop("dataset"), row.pop("model")
-    values: dict[str, Any] = {name: int(value) if name in WHOLE else float(value) for name, value in row.items()}
-    accuracy = values.pop("accuracy")
-    return dataset, Outcome(RunDescription(model=model, **values), accuracy)
+    facts = ModelFacts(
+        name=row["model"],
+        source="fashion",
+        source_accuracy=float(row["source_accuracy"]),
+        parameters=int(row["parameters"]),
+        macs=int(row["macs"]),
+    )
+    classes, mean = int(row["classes"]), float(row["images_per_class_mean"])
+    dataset = DatasetStatistics(
+        digest="0" * 64,
+        classes=classes,
+        images=round(classes * mean),
+        validation_images=1,
+        test_images=0,
+        images_per_class_mean=mean,
+        images_per_class_std=float(row["images_per_class_std"]),
+    )
+    regime = Regimes.one(float(row["learning_rate"]), int(row["frozen_stages"]), int(row["iterations"]))
+    (description,) = describe(REQUEST_FEATURES, (facts,), dataset, regime).descriptions()
+    return row["dataset"], Outcome(description=description, accuracy=float(row["accuracy"]))
 
 
 def measure(transfers: list[Transfer], start: Callable[[int], PredictorState | None], seeds: int) -> dict[str, float]:
@@ -102,7 +121,8 @@ def serve(transfers: list[Transfer], state: PredictorState | None, seed: tuple[i
         if state is None:
             chosen = int(random.integers(OFFERED))
         else:
-            chosen = int(np.argmax(state.scores(Batch.of([o.run for o in offered], state.encoder.table))))
+            runs = Batch.of([outcome.description for outcome in offered], state.encoder.table)
+            chosen = int(np.argmax(state.predict(runs)))
             state = state.update([offered[chosen]], f"request-{request}")
         regrets.append(float((accuracies.max() - accuracies[chosen]) / np.ptp(accuracies)))
     return regrets
@@ -125,17 +145,26 @@ def make(path: Path, runs: int) -> None:
         random = np.random.default_rng((1, run))
         name = DATASETS[run % len(DATASETS)]
         network = networks[random.integers(len(networks))]
-        rate, frozen = float(random.choice(Grid().learning_rates)), int(random.integers(6))
+        rate, frozen = float(random.choice(Grid().learning_rates)), int(random.choice(FROZEN_STAGES))
         steps = int(random.choice(STEPS))
         counts = data[name][0].counts
-        described = RunDescription(
-            network.architecture, len(counts), float(counts.mean()), float(counts.std()), steps, rate, frozen,
-            source_accuracy=network.source_accuracy, parameters=network.size.parameters, macs=network.size.macs,
-        )  # fmt: skip
         reached = fine_tune(network, *data[name], rate, frozen, steps, run)
-        # Without a similarity, which nothing here measures.
-        values = {key: value for key, value in vars(described).items() if key != "domain_similarity"}
-        rows.append({"dataset": name, **values, "accuracy": reached})
+        rows.append(
+            {
+                "dataset": name,
+                "model": network.architecture,
+                "classes": len(counts),
+                "images_per_class_mean": float(counts.mean()),
+                "images_per_class_std": float(counts.std()),
+                "iterations": steps,
+                "learning_rate": rate,
+                "frozen_stages": frozen,
+                "source_accuracy": network.source_accuracy,
+                "parameters": network.size.parameters,
+                "macs": network.size.macs,
+                "accuracy": reached,
+            }
+        )
         path.write_bytes(packed(rows))
 
 

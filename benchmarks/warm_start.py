@@ -25,20 +25,23 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.packing import packed
+from nasoa_runtime.architecture.structure import HEAD_ONLY
+from nasoa_runtime.boundary import DatasetStatistics
+from nasoa_runtime.documents.outcomes import ModelFacts, Outcome
 from nasoa_runtime.online.candidates import Grid
-from nasoa_runtime.online.features import Batch, RunDescription
-from nasoa_runtime.online.replay import RecordedRun, read_records
-from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.description import Batch, Regimes, describe
+from nasoa_runtime.online.features import FeatureTable
+from nasoa_runtime.online.records import Curve, RecordedRun, read_records
+from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.warm_start import COLUMNS, WarmRecord, read_small, record_of, taught
 
 ROOT = Path(__file__).parents[1]
 SIZES = Path(__file__).parent / "recorded_models.csv"
-STAGES = 5
-Curve = list[RecordedRun]
 LEAST_RATE = 5e-4
 TAUGHT = (1.0, 1 / 4, 1 / 16)
 CANDIDATES = (1.0, 1 / 2, 1 / 4, 1 / 8)
@@ -104,7 +107,7 @@ def row_of(point: RecordedRun) -> dict[str, str]:
         "classes": point.n_classes,
         "images_per_class": point.imgs_per_class,
         "iterations": max(1, round(point.iterations * point.batch_size / BATCH)),
-        "frozen_stages": round(STAGES * point.pct_to_freeze),
+        "frozen_stages": round(HEAD_ONLY * point.pct_to_freeze),
         "accuracy": point.best_acc,
     }
     return {name: f"{values[name]:.4g}" if name in values else "" for name in COLUMNS}
@@ -178,31 +181,47 @@ def serve(state: PredictorState, requests: Sequence[Curve], seed: int) -> list[t
     for index in random.permutation(len(requests))[:REQUESTS]:
         candidates = requests[index]
         rates = random.choice(Grid().learning_rates, len(candidates))
-        runs = [description(point, float(rate)) for point, rate in zip(candidates, rates, strict=True)]
+        runs = described(state.encoder.table, candidates, rates)
         accuracies = np.array([point.best_acc for point in candidates])
-        best = int(np.argmax(state.scores(Batch.of(runs, state.encoder.table))))
+        best = int(np.argmax(state.predict(runs)))
         span = np.ptp(accuracies)
         regret = (accuracies.max() - accuracies[best]) / span if span else 0.0
         served.append((float(regret), float(accuracies[best])))
-        state = state.update([Outcome(runs[best], float(accuracies[best]))], f"request-{index}")
+        outcome = Outcome(description=runs.descriptions()[best], accuracy=float(accuracies[best]))
+        state = state.update([outcome], f"request-{index}")
     return served
 
 
-def description(point: RecordedRun, rate: float) -> RunDescription:
-    """A candidate as a zoo's predictor sees it: the model has a name there, the optimiser's rate says nothing."""
-    record = record_of(row_of(point))
-    return RunDescription(
-        model=point.model,
-        classes=record.classes,
-        images_per_class_mean=record.images_per_class,
+def described(table: FeatureTable, candidates: Curve, rates: np.ndarray[Any, np.dtype[np.float64]]) -> Batch:
+    """Candidates as a zoo's predictor sees them: models have names there, the recorded rates say nothing."""
+    records = [record_of(row_of(point)) for point in candidates]
+    models = {
+        point.model: ModelFacts(
+            name=point.model,
+            source="imagenet",
+            source_accuracy=record.source_accuracy,
+            parameters=record.parameters,
+            macs=record.macs,
+        )
+        for point, record in zip(candidates, records, strict=True)
+    }
+    names = list(models)
+    dataset = DatasetStatistics(
+        digest="0" * 64,
+        classes=records[0].classes,
+        images=round(records[0].classes * records[0].images_per_class),
+        validation_images=1,
+        test_images=0,
+        images_per_class_mean=records[0].images_per_class,
         images_per_class_std=SPREAD,
-        iterations=record.iterations,
-        learning_rate=rate,
-        frozen_stages=record.frozen_stages,
-        source_accuracy=record.source_accuracy,
-        parameters=record.parameters,
-        macs=record.macs,
     )
+    regimes = Regimes(
+        model=np.array([names.index(point.model) for point in candidates]),
+        learning_rate=rates,
+        frozen_stages=np.array([float(record.frozen_stages) for record in records]),
+        iterations=np.array([float(record.iterations) for record in records]),
+    )
+    return describe(table, tuple(models.values()), dataset, regimes)
 
 
 if __name__ == "__main__":

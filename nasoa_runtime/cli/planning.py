@@ -16,7 +16,7 @@ from nasoa_runtime.boundary import DatasetReference, DatasetStatistics, ProbeRes
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table
 from nasoa_runtime.cli.request_file import RequestFile, read_request
 from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
-from nasoa_runtime.online.decision import model_choices, overheads, statistics_of
+from nasoa_runtime.online.decision import model_choices, overheads
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.pods.dataset.reading import read_dataset
 from nasoa_runtime.storage.predictors import read_state
@@ -56,7 +56,7 @@ def plan(
     decision = suggest(
         replace(request_file.request, infeasible=frozenset(probe.infeasible)),
         model_choices(manifest.models, probe, request_file.request.batch_size),
-        statistics_of(probe),
+        probe.statistics,
         overheads(manifest.models, probe),
         state,
         request_file.grid,

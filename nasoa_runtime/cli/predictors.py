@@ -11,7 +11,8 @@ from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, syst
 from nasoa_runtime.online.policy import policy_replay
 from nasoa_runtime.online.replay import replay as replay_records
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.storage.predictors import read_outcomes, read_state
+from nasoa_runtime.online.strategies import ONE_SHOT, STRATEGIES
+from nasoa_runtime.storage.predictors import count_outcomes, read_outcomes, read_state
 from nasoa_runtime.storage.predictors import rebuild as rebuild_state
 from nasoa_runtime.storage.zoo import read_manifest
 
@@ -20,7 +21,7 @@ policy = typer.Typer(no_args_is_help=True, help="Policies over whole requests.")
 
 Records = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV file of recorded runs, .gz or not.")]
 Algorithm = Annotated[str, typer.Option(help="adaptive-mlp or fixed-mlp-L.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 Zoo = Annotated[str, typer.Argument(help="Name of the zoo.")]
 
 
@@ -32,8 +33,7 @@ def show(zoo: Zoo, as_json: JsonFlag = False) -> None:
         msg = f"there is no zoo {zoo!r} in bucket {bucket!r}; nasoa zoo list names those that are"
         raise RefusedError(msg)
     state = read_state(store, bucket, zoo)
-    recorded = sum(1 for _ in store.list(f"s3://{bucket}/predictors/{zoo}/outcomes/"))
-    answer_state(zoo, state, as_json, recorded=recorded)
+    answer_state(zoo, state, as_json, recorded=count_outcomes(store, bucket, zoo))
 
 
 @predictor.command()
@@ -56,7 +56,7 @@ def answer_state(zoo: str, state: PredictorState, as_json: bool, **more: Any) ->
         "layout_version": state.layout_version,
         "warm_start": state.warm_start or "none",
         "models": list(state.encoder.models),
-        "features": [quantity.name for quantity in state.encoder.table],
+        "features": [feature.name for feature in state.encoder.table],
         "alpha": [round(float(weight), 6) for weight in state.network.alpha],
         **more,
     }
@@ -86,7 +86,9 @@ def replay(
 def replay_policy(
     records: Records,
     warm_start: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")],
-    strategy: Annotated[str, typer.Option(help="OneShot runs the best candidate, once.")] = "OneShot",
+    strategy: Annotated[
+        str, typer.Option(help=" ".join(strategy.summary for strategy in STRATEGIES.values()))
+    ] = ONE_SHOT.name,
     algorithm: Annotated[str, typer.Option("--predictor", help="adaptive-mlp or fixed-mlp-L.")] = "adaptive-mlp",
     seed: Seed = 0,
     as_json: JsonFlag = False,

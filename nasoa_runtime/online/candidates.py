@@ -1,4 +1,4 @@
-"""What the generator works on: the request, the zoo as it is on the request's device, and the schedules it makes."""
+"""What the generator works on, and what it suggests: the request, the zoo as it is on its device, candidates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nasoa_runtime.online.features import RunDescription
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.documents.outcomes import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,7 @@ class Grid:
     """Which candidates are considered."""
 
     learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
-    frozen_stages: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
-    """5 trains the head only."""
+    frozen_stages: tuple[int, ...] = FROZEN_STAGES
     fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     """Of the largest number of iterations."""
     most_epochs: float = 200.0
@@ -38,28 +38,15 @@ class Grid:
 class ModelChoice:
     """A zoo model, with what the step-time table says of it on the request's device, batch and image size."""
 
-    name: str
+    facts: ModelFacts
     step_seconds: Mapping[int, float]
     """Frozen stages -> seconds a step; a number that is absent was not measured and is no candidate."""
     inference_seconds_per_image: float
-    source_accuracy: float | None = None
-    parameters: int | None = None
-    macs: int | None = None
-    domain_similarity: float | None = None
-    """Of the request's dataset to the model's source data."""
 
-
-@dataclass(frozen=True)
-class Statistics:
-    """The request's dataset, as its probe saw it."""
-
-    classes: int
-    images: int
-    """Of the training split."""
-    validation_images: int
-    images_per_class_mean: float
-    images_per_class_std: float
-    test_images: int = 0
+    @property
+    def name(self) -> str:
+        """The model's name in the zoo."""
+        return self.facts.name
 
 
 @dataclass(frozen=True)
@@ -97,6 +84,8 @@ class Request:
     """For one image, at the table's batch size."""
     infeasible: frozenset[str] = frozenset()
     """Models that ran out of memory with this batch and image size on this device."""
+    strategy: str = "OneShot"
+    """A name of :data:`~nasoa_runtime.online.strategies.STRATEGIES`: what of the ranking is handed over."""
 
 
 @dataclass(frozen=True)
@@ -135,22 +124,3 @@ class NothingFits:
     message: str
     least_seconds: float | None = None
     """The least T_l with which planning succeeds; ``None`` if none does."""
-
-
-def describe(
-    model: ModelChoice, statistics: Statistics, learning_rate: float, frozen_stages: int, iterations: int
-) -> RunDescription:
-    """The run as the predictor sees it; what is learned from must be described as what was predicted."""
-    return RunDescription(
-        model=model.name,
-        classes=statistics.classes,
-        images_per_class_mean=statistics.images_per_class_mean,
-        images_per_class_std=statistics.images_per_class_std,
-        iterations=iterations,
-        learning_rate=learning_rate,
-        frozen_stages=frozen_stages,
-        domain_similarity=model.domain_similarity,
-        source_accuracy=model.source_accuracy,
-        parameters=model.parameters,
-        macs=model.macs,
-    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nasoa_runtime.boundary import Device, ProbeResult, StepTime
+from nasoa_runtime.boundary import DatasetStatistics, Device, ProbeResult, StepTime
+from nasoa_runtime.documents.outcomes import ModelFacts
 from nasoa_runtime.documents.zoo import ZooModel
-from nasoa_runtime.online.candidates import ModelChoice, Overheads, Statistics
+from nasoa_runtime.online.candidates import ModelChoice, Overheads
 
 UPLOAD_BYTES_PER_SECOND = 20e6
 UPLOAD_BASE_SECONDS = 1.0
@@ -27,6 +28,18 @@ def rows_for(model: ZooModel, device: Device, batch_size: int) -> dict[int, Step
     }
 
 
+def model_facts(model: ZooModel, dataset: DatasetStatistics) -> ModelFacts:
+    """What the predictor is told of ``model`` for runs on ``dataset``."""
+    return ModelFacts(
+        name=model.name,
+        source=model.source,
+        source_accuracy=model.source_accuracy,
+        parameters=model.parameters,
+        macs=model.macs,
+        domain_similarity=dataset.domain_similarity.get(model.source),
+    )
+
+
 def model_choices(models: Sequence[ZooModel], probe: ProbeResult, batch_size: int) -> list[ModelChoice]:
     """What the generator chooses from: models with the rows that hold on the probed device."""
     choices = []
@@ -40,13 +53,9 @@ def model_choices(models: Sequence[ZooModel], probe: ProbeResult, batch_size: in
         per_batch = max(inference, default=max(step_seconds.values(), default=0.0))
         choices.append(
             ModelChoice(
-                name=model.name,
+                facts=model_facts(model, probe.statistics),
                 step_seconds=step_seconds,
                 inference_seconds_per_image=per_batch / batch_size,
-                source_accuracy=model.source_accuracy,
-                parameters=model.parameters,
-                macs=model.macs,
-                domain_similarity=probe.statistics.domain_similarity.get(model.source),
             )
         )
     return choices
@@ -60,17 +69,4 @@ def overheads(models: Sequence[ZooModel], probe: ProbeResult) -> Overheads:
         upload_seconds=UPLOAD_BASE_SECONDS + largest / UPLOAD_BYTES_PER_SECOND,
         loading_seconds_per_image=probe.loading_seconds_per_image,
         step_correction=probe.step_correction,
-    )
-
-
-def statistics_of(probe: ProbeResult) -> Statistics:
-    """The probed dataset as the generator sees it."""
-    known = probe.statistics
-    return Statistics(
-        classes=known.classes,
-        images=known.images,
-        validation_images=known.validation_images,
-        images_per_class_mean=known.images_per_class_mean,
-        images_per_class_std=known.images_per_class_std,
-        test_images=known.test_images,
     )

@@ -6,17 +6,17 @@ curve is a candidate as far as the limit reaches, so every choice's true accurac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from nasoa_runtime.online.replay import Learner, RecordedRun, UnreadableRecords, read_records
+from nasoa_runtime.online.records import Curve, RecordedRun, UnreadableRecords, read_records
+from nasoa_runtime.online.replay import Learner
+from nasoa_runtime.online.strategies import Offer, strategy_named
 
 LIMITS = 4
-STRATEGIES = ("OneShot",)
 _PERCENTILES = (5.0, 95.0)
 _TAUGHT_FRACTIONS = tuple(0.5**halvings for halvings in range(7, -1, -1))
 """Points of a run's curve that are learned, evenly in the logarithm: short limits need to know how runs begin."""
@@ -33,7 +33,7 @@ class _Request:
 def policy_replay(
     records: Path | str,
     warm_start: Path | str,
-    strategy: Literal["OneShot"] | str = "OneShot",  # noqa: PYI051 - the names are what one may write
+    strategy: str = "OneShot",
     algorithm: str = "adaptive-mlp",
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -42,21 +42,22 @@ def policy_replay(
     Args:
         records: CSV file whose curves are the candidates.
         warm_start: CSV file whose curves are learned first.
-        strategy: ``OneShot`` runs the candidate that is predicted best, once.
-        algorithm: a name that :func:`~nasoa_runtime.online.predictor.make_predictor` knows.
+        strategy: a name of :data:`~nasoa_runtime.online.strategies.STRATEGIES`.
+        algorithm: a name that :func:`~nasoa_runtime.online.algorithms.make_predictor` knows.
         seed: of the orders and of the network's initialisation.
 
     Returns:
         ``requests``, ``mean_accuracy``, ``mean_regret``, ``by_limit`` (mean regret at each of the four, shortest
-        first), ``limit_exceeded`` (runs that cost more than their limit).
+        first), ``limit_exceeded`` (requests that cost more than their limit).
+
+    Raises:
+        UnknownStrategyError: there is none of that name.
     """
-    if strategy not in STRATEGIES:
-        msg = f"strategy {strategy!r} can't be replayed: write OneShot"
-        raise ValueError(msg)
+    played_by = strategy_named(strategy)
     learner = Learner(algorithm, seed)
     taught = [point for curve in _curves(warm_start) for point in _lessons(curve)]
     learner.run(taught, seed)
-    curves: dict[str, list[list[RecordedRun]]] = {}
+    curves: dict[str, list[Curve]] = {}
     for curve in _curves(records):
         curves.setdefault(curve[0].dataset, []).append(curve)
     if not curves:
@@ -69,14 +70,15 @@ def policy_replay(
     exceeded = 0
     for request in (requests[index] for index in order):
         prefixes = [prefix for curve in curves[request.dataset] if (prefix := _prefix(curve, request.seconds))]
-        run = prefixes[_best(learner, prefixes)]
+        played = played_by.replay(Offer(request.seconds, prefixes, learner.predict))
         accuracies = [prefix[-1].best_acc for prefix in prefixes]
-        best, worst, got = max(accuracies), min(accuracies), run[-1].best_acc
+        best, worst, got = max(accuracies), min(accuracies), played.runs[played.delivered][-1].best_acc
         regrets[request.limit].append((best - got) / (best - worst) if best > worst else 0.0)
         reached.append(got)
-        exceeded += run[-1].gpu_seconds > request.seconds
-        for point in _lessons(run):
-            learner.learn_run(point)
+        exceeded += played.seconds > request.seconds
+        for run in played_by.learned(played.runs, played.delivered):
+            for point in _lessons(run):
+                learner.update(point)
     return {
         "requests": len(requests),
         "mean_accuracy": float(np.mean(reached)),
@@ -89,9 +91,9 @@ def policy_replay(
     }
 
 
-def _curves(path: Path | str) -> list[list[RecordedRun]]:
+def _curves(path: Path | str) -> list[Curve]:
     """Finished runs without linear probing, each in the order of its iterations."""
-    curves: dict[str, list[RecordedRun]] = {}
+    curves: dict[str, Curve] = {}
     for record in read_records(path):
         if not record.linear_probing:
             curves.setdefault(record.curve, []).append(record)
@@ -99,7 +101,7 @@ def _curves(path: Path | str) -> list[list[RecordedRun]]:
     return [curve for curve in ordered if any(point.final for point in curve)]
 
 
-def _requests(curves: dict[str, list[list[RecordedRun]]]) -> list[_Request]:
+def _requests(curves: dict[str, list[Curve]]) -> list[_Request]:
     requests = []
     for dataset in sorted(curves):
         costs = [point.gpu_seconds for curve in curves[dataset] for point in curve if point.final]
@@ -109,19 +111,12 @@ def _requests(curves: dict[str, list[list[RecordedRun]]]) -> list[_Request]:
     return requests
 
 
-def _prefix(curve: list[RecordedRun], seconds: float) -> list[RecordedRun]:
+def _prefix(curve: Curve, seconds: float) -> Curve:
     """What of a curve can be seen in ``seconds``."""
     return [point for point in curve if point.gpu_seconds <= seconds]
 
 
-def _best(learner: Learner, prefixes: Sequence[list[RecordedRun]]) -> int:
-    """Index of the run with the highest prediction, the cheapest of equals."""
-    ends = [prefix[-1] for prefix in prefixes]
-    scores = learner.scores(ends)
-    return int(np.lexsort((np.array([end.gpu_seconds for end in ends]), -scores))[0])
-
-
-def _lessons(run: list[RecordedRun]) -> list[RecordedRun]:
+def _lessons(run: Curve) -> list[RecordedRun]:
     """What a run teaches: the best accuracy up to some of its points, the last one included."""
     last = len(run) - 1
     chosen = sorted({max(0, round((last + 1) * fraction) - 1) for fraction in _TAUGHT_FRACTIONS})

@@ -19,13 +19,13 @@ A fixed MLP of depth L is the same network with all of alpha on the last head an
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.online.errors import UnreadableState
+from nasoa_runtime.online.hedge import hedge
 
 Floats = NDArray[np.float32]
 
@@ -37,16 +37,10 @@ FIRST_HEAD_BIAS = 0.3
 """Heads start at a middling accuracy, so that the first predictions are not absurd."""
 _ROWS_AT_ONCE = 1024
 """Two activations of this many rows stay in the second-level cache while they pass through the layers."""
-_DIVERGED = 100.0
-"""An accuracy predicted as more than this, just after the outcome was learned, is a network out of control."""
-_FIXED = re.compile(r"fixed-mlp-([1-9][0-9]?)")
-
-PREDICTORS = ("adaptive-mlp", "fixed-mlp-3", "fixed-mlp-6", "fixed-mlp-10", "fixed-mlp-14")
-"""The paper's algorithm and its baselines; ``fixed-mlp-L`` exists for every L from 1 to 99."""
 
 
 class AdaptiveMLP:
-    """The paper's predictor. Computes in float32; ``learn`` and ``grow`` change it, nothing else does."""
+    """The paper's predictor. Computes in float32; ``update`` and ``grow`` change it, nothing else does."""
 
     algorithm = "adaptive-mlp"
 
@@ -102,8 +96,11 @@ class AdaptiveMLP:
         """Weights of the heads, shape (L,), a copy; they sum to 1."""
         return self._alpha.copy()
 
-    def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Unclipped predictions, shape (n,), of ``features``, shape (n, inputs). No side effects."""
+    def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Predicted accuracies, shape (n,), of ``features``, shape (n, inputs). No side effects.
+
+        They may lie outside [0, 1], where they still rank; :func:`as_accuracies` is for what people are shown.
+        """
         rows = np.ascontiguousarray(features, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.inputs:
             msg = f"features must have shape (n, {self.inputs}), not {rows.shape}"
@@ -125,13 +122,9 @@ class AdaptiveMLP:
                 activation = target
         return result
 
-    def score(self, features: NDArray[np.floating]) -> float:
-        """Unclipped prediction of one row, shape (inputs,); what :meth:`scores` gives, in half the time."""
+    def predict_one(self, features: NDArray[np.floating]) -> float:
+        """Prediction of one row, shape (inputs,); what :meth:`predict` gives, in half the time."""
         return float(self._alpha @ self._forward(np.ascontiguousarray(features, np.float32)))
-
-    def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Predicted accuracies in [0, 1], shape (n,), of ``features``, shape (n, inputs). No side effects."""
-        return np.clip(self.scores(features), 0.0, 1.0)
 
     def update(self, features: NDArray[np.floating], accuracy: float) -> None:
         """Take in one outcome: ``features`` of shape (inputs,) gave ``accuracy``.
@@ -165,8 +158,7 @@ class AdaptiveMLP:
         np.multiply(deltas[1:, :, None], hidden[:-1, None, :], out=self._phi_step)
         self._phi += self._phi_step
         self._phi_bias += deltas
-        self._alpha *= self.beta ** np.minimum(errors * errors, 1.0)
-        self._alpha /= self._alpha.sum()
+        self._alpha = hedge(self._alpha, errors * errors, self.beta)
 
     def grow(self, columns: int = 1) -> None:
         """Add input columns behind the others. Their weights start at zero, so that no prediction changes."""
@@ -174,12 +166,21 @@ class AdaptiveMLP:
         self._first = np.ascontiguousarray(np.hstack([self._first, empty]))
         self._allocate()
 
-    def copy(self) -> AdaptiveMLP:
+    @classmethod
+    def load(cls, parameters: Mapping[str, NDArray[np.floating]], eta: float, beta: float) -> Self:
+        """The network with the ``parameters`` that :meth:`dump` gave, which must fit each other."""
+        network = cls.__new__(cls)
+        network.eta = eta
+        network.beta = beta
+        network._adopt(parameters)  # noqa: SLF001 - a constructor by another name
+        return network
+
+    def copy(self) -> Self:
         """A network of its own with the same parameters."""
-        return _from_parameters(type(self), self.dump(), self.eta, self.beta)
+        return self.load(self.dump(), self.eta, self.beta)
 
     def dump(self) -> dict[str, NDArray[np.floating]]:
-        """All that was learned, as copies, by name; :func:`load_predictor` is the way back."""
+        """All that was learned, as copies, by name; :meth:`load` is the way back."""
         return {
             "first": self._first.copy(),
             "phi": self._phi.copy(),
@@ -256,88 +257,11 @@ class FixedMLP(AdaptiveMLP):
         self._alpha[-1] = 1.0
 
 
-def learned(network: AdaptiveMLP, features: NDArray[np.floating], accuracy: float) -> AdaptiveMLP:
-    """A network that has also learned this outcome; ``network`` itself, unchanged, if the step makes it diverge.
-
-    Gradients are not clipped, so an absurd stream can throw a network off for good. One outcome left out is better.
-    """
-    result = network.copy()
-    with np.errstate(over="ignore", invalid="ignore"):
-        try:
-            result.update(features, accuracy)
-            return result if abs(result.score(features)) < _DIVERGED else network
-        except FloatingPointError:
-            return network
-
-
-def make_predictor(name: str, inputs: int, seed: int = 0, *, input_energy: float | None = None) -> AdaptiveMLP:
-    """The predictor called ``name``: ``adaptive-mlp`` or ``fixed-mlp-L``. See :class:`AdaptiveMLP`.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    if name == AdaptiveMLP.algorithm:
-        return AdaptiveMLP(inputs, seed, input_energy=input_energy)
-    if fixed := _FIXED.fullmatch(name):
-        return FixedMLP(int(fixed[1]), inputs, seed, input_energy=input_energy)
-    msg = f"unknown predictor {name!r}: write adaptive-mlp or fixed-mlp-L, L the number of layers"
-    raise ValueError(msg)
-
-
-def load_predictor(name: str, parameters: Mapping[str, NDArray[np.floating]], inputs: int) -> AdaptiveMLP:
-    """The predictor called ``name`` with the ``parameters`` that :meth:`AdaptiveMLP.dump` gave.
-
-    Raises:
-        UnreadableState: a parameter is missing, of another shape than the rest, or not finite.
-    """
-    try:
-        fresh = make_predictor(name, 1)
-    except ValueError as error:
-        raise UnreadableState(str(error)) from error
-    expected = {key: value.shape for key, value in fresh.dump().items()}
-    expected["first"] = (expected["first"][0], inputs)
-    for key, shape in expected.items():
-        if key not in parameters:
-            msg = f"parameter {key!r} of the predictor is missing"
-            raise UnreadableState(msg)
-        value = parameters[key]
-        if value.dtype.kind != "f" or value.shape != shape:
-            msg = f"parameter {key!r} must be {shape} floats, not {value.shape} of {value.dtype}"
-            raise UnreadableState(msg)
-        if not np.isfinite(value).all():
-            msg = f"parameter {key!r} is not finite"
-            raise UnreadableState(msg)
-    alpha = parameters["alpha"]
-    if (alpha < 0).any() or not math.isclose(float(alpha.sum()), 1.0, rel_tol=1e-6):
-        msg = "parameter 'alpha' must be non-negative and sum to 1"
-        raise UnreadableState(msg)
-    return _from_parameters(type(fresh), parameters, fresh.eta, fresh.beta)
-
-
-def regret_beta(outcomes: int, constant: float = 1.0) -> float:
-    """The discount sqrt(T) / (sqrt(T) + C) of Theorem 1, under which average regret is O(1 / sqrt(T)).
-
-    Args:
-        outcomes: T, the number of outcomes that are expected.
-        constant: C, positive.
-    """
-    if outcomes < 1 or constant <= 0:
-        msg = f"T must be at least 1 and C positive, not {outcomes} and {constant}"
-        raise ValueError(msg)
-    root = math.sqrt(outcomes)
-    return root / (root + constant)
-
-
 def _normal(random: np.random.Generator, shape: tuple[int, ...], fan_in: float) -> Floats:
     """He initialisation: the variance of a ReLU layer's input is kept."""
     return (random.standard_normal(shape) * math.sqrt(2.0 / fan_in)).astype(np.float32)
 
 
-def _from_parameters(
-    kind: type[AdaptiveMLP], parameters: Mapping[str, NDArray[np.floating]], eta: float, beta: float
-) -> AdaptiveMLP:
-    network = kind.__new__(kind)
-    network.eta = eta
-    network.beta = beta
-    network._adopt(parameters)  # noqa: SLF001 - a constructor by another name
-    return network
+def as_accuracies(predicted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Predictions as they are shown and recorded: in [0, 1]."""
+    return np.clip(predicted, 0.0, 1.0)

@@ -5,83 +5,23 @@ Only the last point of each recorded run is an outcome. Everything is determinis
 
 from __future__ import annotations
 
-import csv
-import gzip
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.online.features import REPLAY_FEATURES, Batch, Encoder
-from nasoa_runtime.online.predictor import AdaptiveMLP, learned, make_predictor
+from nasoa_runtime.online.algorithms import learned, make_predictor
+from nasoa_runtime.online.description import describe_rows
+from nasoa_runtime.online.encoder import Encoder
+from nasoa_runtime.online.features import REPLAY_FEATURES
+from nasoa_runtime.online.predictor import AdaptiveMLP, as_accuracies
+from nasoa_runtime.online.records import RecordedRun, UnreadableRecords, read_records
 
 SEGMENTS = {"20-40": (0.2, 0.4), "80-100": (0.8, 1.0)}
 """Shares of the stream whose errors are also reported alone: early, and after most has been learned."""
-
-
-class UnreadableRecords(ValueError):  # noqa: N818 - it says what is unreadable
-    """A file of records lacks a column, or a row's value can't be read; names the file, line and column."""
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """One point of a recorded learning curve; attributes are named as the file's columns."""
-
-    curve: str
-    dataset: str
-    model: str
-    imagenet_top1: float
-    n_classes: float
-    imgs_per_class: float
-    lr: float
-    pct_to_freeze: float
-    batch_size: float
-    linear_probing: float
-    iterations: float
-    acc: float
-    best_acc: float
-    gpu_seconds: float
-    final: bool
-
-
-_TEXT = ("curve", "dataset", "model")
-_NUMBERS = (
-    "imagenet_top1",
-    "n_classes",
-    "imgs_per_class",
-    "lr",
-    "pct_to_freeze",
-    "batch_size",
-    "linear_probing",
-    "iterations",
-    "acc",
-    "best_acc",
-    "gpu_seconds",
-)
-
-
-def read_records(path: Path | str, *, final_only: bool = False) -> list[RecordedRun]:
-    """Read a CSV file of records, packed with gzip if its name ends in ``.gz``.
-
-    Raises:
-        UnreadableRecords: the file is none, with the line and column at fault.
-        OSError: it can't be opened.
-    """
-    path = Path(path)
-    with open_text(path) as stream:
-        try:
-            reader = csv.DictReader(stream)
-            lacking = [name for name in (*_TEXT, *_NUMBERS, "final") if name not in (reader.fieldnames or ())]
-            if lacking:
-                msg = f"{path}: column {lacking[0]!r} is missing"
-                raise UnreadableRecords(msg)
-            return [_record(row, path, reader.line_num) for row in reader if not final_only or row["final"] == "True"]
-        except (csv.Error, UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-            msg = f"{path}: not a CSV file of records: {error}"
-            raise UnreadableRecords(msg) from error
 
 
 def replay(
@@ -92,7 +32,7 @@ def replay(
     Args:
         records: CSV file (SPEC 12).
         warm_start: CSV file whose finished runs are learned first, in an order shuffled by the same seed.
-        algorithm: a name that :func:`~nasoa_runtime.online.predictor.make_predictor` knows.
+        algorithm: a name that :func:`~nasoa_runtime.online.algorithms.make_predictor` knows.
         seed: of the orders and of the network's initialisation.
 
     Returns:
@@ -131,7 +71,7 @@ class Learner:
             algorithm, self.encoder.width, seed, input_energy=self.encoder.energy
         )
 
-    def run(self, runs: list[RecordedRun], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def run(self, runs: Sequence[RecordedRun], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Predict, then learn, ``runs`` in a shuffled order.
 
         Returns:
@@ -141,33 +81,31 @@ class Learner:
         stream = [runs[index] for index in order]
         if not stream:
             return np.zeros(0), np.zeros(0)
-        batch = Batch.of(stream, REPLAY_FEATURES)
-        transformed = self.encoder.transform(batch)
-        errors, seconds = np.empty(len(stream)), np.empty(len(stream))
+        transformed = self.encoder.transform(describe_rows(REPLAY_FEATURES, stream))
+        predicted, seconds = np.empty(len(stream)), np.empty(len(stream))
         for index, run in enumerate(stream):
             row = transformed[index : index + 1]
-            predicted = self.network.score(self._encode(row, run.model)[0])
-            errors[index] = min(max(predicted, 0.0), 1.0) - run.acc
+            predicted[index] = self.network.predict_one(self._encode(row, run.model)[0])
             started = time.perf_counter()
-            self.update(row, run.model, run.acc)
+            self._learn(row, run.model, run.acc)
             seconds[index] = time.perf_counter() - started
-        return errors, seconds
+        return as_accuracies(predicted) - np.array([run.acc for run in stream]), seconds
 
-    def update(self, transformed: NDArray[np.float64], model: str, accuracy: float) -> None:
-        """Take in one outcome; ``transformed`` has shape (1, quantities)."""
+    def update(self, run: RecordedRun) -> None:
+        """Take in one recorded outcome."""
+        self._learn(self.encoder.transform(describe_rows(REPLAY_FEATURES, [run])), run.model, run.acc)
+
+    def predict(self, runs: Sequence[RecordedRun]) -> NDArray[np.float64]:
+        """Predicted accuracies, shape (n,), not clipped."""
+        return self.network.predict(self.encoder.encode(describe_rows(REPLAY_FEATURES, runs)))
+
+    def _learn(self, transformed: NDArray[np.float64], model: str, accuracy: float) -> None:
+        """Take in one outcome; ``transformed`` has shape (1, features)."""
         if model not in self.encoder.models:
             self.encoder = self.encoder.grow(model)
             self.network.grow()
         self.encoder = self.encoder.observe(transformed)
         self.network = learned(self.network, self._encode(transformed, model)[0], accuracy)
-
-    def learn_run(self, run: RecordedRun) -> None:
-        """Take in one recorded outcome."""
-        self.update(self.encoder.transform(Batch.of([run], REPLAY_FEATURES)), run.model, run.acc)
-
-    def scores(self, runs: list[RecordedRun]) -> NDArray[np.float64]:
-        """Unclipped predictions, shape (n,), for ranking."""
-        return self.network.scores(self.encoder.encode(Batch.of(runs, REPLAY_FEATURES)))
 
     def _encode(self, transformed: NDArray[np.float64], model: str) -> NDArray[np.float32]:
         index = np.zeros(transformed.shape[0], np.int64)
@@ -179,25 +117,3 @@ def _errors_summary(errors: NDArray[np.float64]) -> dict[str, float]:
     if errors.size == 0:
         return {"mae": 0.0, "mse": 0.0}
     return {"mae": float(np.abs(errors).mean()), "mse": float((errors * errors).mean())}
-
-
-def open_text(path: Path) -> TextIO:
-    """Open a CSV file, unpacking it if its name ends in ``.gz``."""
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
-
-
-def _record(row: dict[str, str], path: Path, line: int) -> RecordedRun:
-    values: dict[str, Any] = {name: row[name] for name in _TEXT}
-    for name in _NUMBERS:
-        try:
-            values[name] = float(row[name])
-        except (TypeError, ValueError) as error:
-            msg = f"{path}, line {line}: {name} is {row[name]!r}, not a number"
-            raise UnreadableRecords(msg) from error
-    for name in ("acc", "best_acc"):
-        if not 0.0 <= values[name] <= 1.0:
-            msg = f"{path}, line {line}: {name} is {values[name]}, outside [0, 1]"
-            raise UnreadableRecords(msg)
-    return RecordedRun(**values, final=row["final"] == "True")

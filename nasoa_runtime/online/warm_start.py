@@ -10,15 +10,14 @@ A network that has learned nothing ranks candidates by accident. Two packaged fi
 
 The models' sizes tell the two apart, and how far a zoo's own models are from either.
 
-What neither says must not be learned from them: quantities without a value start with weights of zero, as a new model's
-column does, and change no prediction until an outcome of the zoo itself shows otherwise. The models are none of the
-zoo's and get no column.
+What neither says must not be learned from them: features that no record has start with weights of zero, as a new
+model's column does, and change no prediction until an outcome of the zoo itself shows otherwise. The models are none of
+the zoo's and get no column.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -26,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nasoa_runtime.online.features import Batch, Encoder, RunDescription
-from nasoa_runtime.online.predictor import learned, load_predictor
-from nasoa_runtime.online.replay import open_text
+from nasoa_runtime.online.algorithms import learned, load_predictor
+from nasoa_runtime.online.description import describe_rows
+from nasoa_runtime.online.encoder import apply_transforms
+from nasoa_runtime.online.features import REQUEST_FEATURES, FeatureTable, of_rows
+from nasoa_runtime.online.records import open_text
 from nasoa_runtime.online.state import PredictorState
 
 WARM_START = "quick-tune and small runs"
@@ -38,8 +38,6 @@ WARM_START = "quick-tune and small runs"
 DATA = Path(__file__).parent / "data"
 RECORDED_PASSES, SMALL_PASSES = 2, 8
 """How often either is learned: there are far fewer runs of small networks."""
-_UNSEEN = ("domain_similarity", "images_per_class_std")
-"""What no record has."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,11 @@ class WarmRecord:
     frozen_stages: int
     accuracy: float
 
+    @property
+    def model(self) -> str:
+        """None of the zoo's, so it gets no column."""
+        return ""
+
 
 COLUMNS = tuple(field.name for field in fields(WarmRecord))
 
@@ -71,18 +74,25 @@ def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequenc
 
 
 def taught(
-    recorded: Sequence[WarmRecord], small: Sequence[WarmRecord], algorithm: str = "adaptive-mlp", seed: int = 0
+    recorded: Sequence[WarmRecord],
+    small: Sequence[WarmRecord],
+    algorithm: str = "adaptive-mlp",
+    seed: int = 0,
+    table: FeatureTable = REQUEST_FEATURES,
 ) -> PredictorState:
     """A new predictor that has learned ``recorded`` and ``small`` several times, shuffled together by ``seed``."""
     known = [*(RECORDED_PASSES * list(recorded)), *(SMALL_PASSES * list(small))]
     order = [known[index] for index in np.random.default_rng(seed).permutation(len(known))]
-    fresh = PredictorState.new(algorithm, seed)
-    transformed, batch = _transformed(order, fresh.encoder)
+    fresh = PredictorState.new(algorithm, seed, table)
+    recorded_table = of_rows(table, _column)
+    batch = describe_rows(recorded_table, order)
+    transformed = apply_transforms(recorded_table, batch)
     # All are seen before the first is learned, and count as seen from then on: what the network has learned holds
     # in these coordinates, and requests must not move them from under it.
     encoder = fresh.encoder.observe(transformed)
     rows = encoder.encode_transformed(transformed, batch.models, batch.model_index)
-    silent = [column for column, name in enumerate(encoder.layout) if name.partition(":")[0] in _UNSEEN]
+    unseen = {feature.name for feature in table if _column(feature.name) is None}
+    silent = [column for column, name in enumerate(encoder.layout) if name.partition(":")[0] in unseen]
     rows[:, silent] = 0.0
     parameters = fresh.network.dump()
     parameters["first"][:, silent] = 0.0
@@ -92,30 +102,10 @@ def taught(
     return replace(fresh, encoder=encoder, network=network, warm_start=WARM_START)
 
 
-def _transformed(records: Sequence[WarmRecord], encoder: Encoder) -> tuple[NDArray[np.float64], Batch]:
-    """The records' quantities after their transforms, NaN where unknown, optional or not."""
-    runs = [
-        RunDescription(
-            model="",
-            classes=record.classes,
-            images_per_class_mean=record.images_per_class,
-            images_per_class_std=0.0,
-            iterations=record.iterations,
-            learning_rate=1.0 if math.isnan(record.learning_rate) else record.learning_rate,
-            frozen_stages=record.frozen_stages,
-            source_accuracy=record.source_accuracy,
-            parameters=record.parameters,
-            macs=record.macs,
-        )
-        for record in records
-    ]
-    batch = Batch.of(runs, encoder.table)
-    transformed = encoder.transform(batch)
-    names = [quantity.name for quantity in encoder.table]
-    transformed[:, [names.index(name) for name in _UNSEEN]] = np.nan
-    unknown = [math.isnan(record.learning_rate) for record in records]
-    transformed[unknown, names.index("learning_rate")] = np.nan
-    return transformed, batch
+def _column(feature: str) -> str | None:
+    """The files' column that has a feature's value; ``None`` where no record says anything of it."""
+    column = {"images_per_class_mean": "images_per_class"}.get(feature, feature)
+    return column if column in COLUMNS else None
 
 
 def read_recorded() -> list[WarmRecord]:

@@ -14,19 +14,20 @@ applied after, the swap fails.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from nasoa_runtime.boundary import canonical_json, digest
-from nasoa_runtime.online.errors import UnreadableState
-from nasoa_runtime.online.features import RunDescription
-from nasoa_runtime.online.state import APPLIED_WINDOW, Outcome, PredictorState
+from nasoa_runtime.boundary import digest
+from nasoa_runtime.documents.base import UnreadableDocumentError
+from nasoa_runtime.documents.keys import PredictorKeys
+from nasoa_runtime.documents.outcomes import Outcome, OutcomeRecord
+from nasoa_runtime.online import state_bytes
+from nasoa_runtime.online.state import APPLIED_WINDOW, PredictorState
 from nasoa_runtime.online.warm_start import warm_started
-from nasoa_runtime.storage.s3 import Contended, ObjectStore, UnreadableObjectError
+from nasoa_runtime.storage.outcomes import PredictorObjects
+from nasoa_runtime.storage.s3 import Contended, ObjectStore
 
-FORMAT_VERSION = 1
 ATTEMPTS = 50
 """Of the compare-and-swap: so many other requests may be learned meanwhile."""
 
@@ -41,78 +42,57 @@ class LearnReceipt:
     """Whether it had been applied before."""
 
 
-@dataclass(frozen=True)
-class _Keys:
-    """Addresses of one zoo's predictor."""
-
-    bucket: str
-    zoo: str
-
-    @property
-    def base(self) -> str:
-        return f"s3://{self.bucket}/predictors/{self.zoo}"
-
-    @property
-    def state(self) -> str:
-        return f"{self.base}/state.npz"
-
-    def outcome(self, uid: str) -> str:
-        return f"{self.base}/outcomes/{uid}.json"
-
-    def marker(self, uid: str) -> str:
-        return f"{self.base}/applied/{uid}.json"
-
-
 def read_state(store: ObjectStore, bucket: str, zoo: str, models: Sequence[str] = ()) -> PredictorState:
     """The zoo's predictor with a column for each of ``models``; a warm-started one where no request was learned yet.
 
     Raises:
-        UnreadableObjectError: there is a state that this version can't read. It is left as it is.
+        UnreadableDocumentError: there is a state that this version can't read. It is left as it is.
     """
-    keys = _Keys(bucket, zoo)
-    found = store.get(keys.state)
-    return warm_started(models=models) if found is None else _parse(found.body, keys).with_models(models)
+    objects = _objects(store, bucket, zoo)
+    found = objects.state()
+    return warm_started(models=models) if found is None else objects.parsed(found).with_models(models)
 
 
 def learn_once(
-    store: ObjectStore, bucket: str, zoo: str, uid: str, record: Mapping[str, Any], models: Sequence[str] = ()
+    store: ObjectStore, bucket: str, zoo: str, record: OutcomeRecord, models: Sequence[str] = ()
 ) -> LearnReceipt:
-    """Teach the zoo's predictor what request ``uid`` showed, unless it was taught before.
+    """Teach the zoo's predictor what a request showed, unless it was taught before.
 
     Args:
         store: S3 with the operator's identity.
         bucket: the system bucket.
         zoo: name of the zoo.
-        uid: the request's UID.
-        record: a JSON document with ``outcomes``, a list of a run's description and ``accuracy`` each, in the order
-            of the runs. Without any, the request counts as applied and the version stays.
+        record: what the request's runs showed. Without any, the request counts as applied and the version stays.
         models: names of the zoo's models; new ones get a column.
 
     Raises:
-        UnreadableObjectError: the state or the record in S3 can't be read; both are left as they are.
+        UnreadableDocumentError: the state, or what is recorded of this request, can't be read; both are left as they
+            are.
     """
-    keys = _Keys(bucket, zoo)
-    uri = keys.outcome(uid)
-    stored = _document(store.create_or_read(uri, canonical_json(dict(record))), uri)
-    outcomes = outcomes_of(stored, uri)
+    objects, uid = _objects(store, bucket, zoo), record.uid
+    outcomes = objects.record(record).runs
     for _ in range(ATTEMPTS):
-        found = store.get(keys.state)
-        state = warm_started(models=models) if found is None else _parse(found.body, keys)
-        applied = _applied_version(store, keys, state, uid)
+        found = objects.state()
+        state = warm_started(models=models) if found is None else objects.parsed(found)
+        applied = _applied_version(objects, state, uid)
         if applied is not None:
-            _mark(store, keys, uid, applied)
+            objects.mark(uid, applied)
             return LearnReceipt(applied, already=True)
         if not outcomes:
-            _mark(store, keys, uid, state.version)
+            objects.mark(uid, state.version)
             return LearnReceipt(state.version, already=False)
         learned = state.with_models(models).update(outcomes, uid)
-        _mark_leaving(store, keys, state, learned)
-        body = learned.to_bytes()
-        if store.create(keys.state, body) if found is None else store.replace(keys.state, body, found.etag):
-            _mark(store, keys, uid, learned.version)
+        _mark_leaving(objects, state, learned)
+        if objects.swap(found, state_bytes.dump(learned)):
+            objects.mark(uid, learned.version)
             return LearnReceipt(learned.version, already=False)
-    msg = f"{keys.state}: other requests were learned first {ATTEMPTS} times"
+    msg = f"{objects.state_uri}: other requests were learned first {ATTEMPTS} times"
     raise Contended(msg)
+
+
+def count_outcomes(store: ObjectStore, bucket: str, zoo: str) -> int:
+    """How many requests' outcomes are recorded."""
+    return sum(1 for _ in _objects(store, bucket, zoo).recorded_uids())
 
 
 def read_outcomes(store: ObjectStore, bucket: str, zoo: str) -> tuple[tuple[str, tuple[Outcome, ...]], ...]:
@@ -121,19 +101,16 @@ def read_outcomes(store: ObjectStore, bucket: str, zoo: str) -> tuple[tuple[str,
     Those recorded but not applied yet come last, in the order in which they were recorded.
 
     Raises:
-        UnreadableObjectError: a record or a marker can't be read.
+        UnreadableDocumentError: a record or a marker can't be read.
     """
-    keys = _Keys(bucket, zoo)
-    found = store.get(keys.state)
-    versions = {} if found is None else _versions(_parse_or_fresh(found.body))
-    order: list[tuple[float, str, str, tuple[Outcome, ...]]] = []
-    for listed in store.list(f"{keys.base}/outcomes/"):
-        uid = listed.key.rpartition("/")[2].removesuffix(".json")
-        document = _read(store, keys.outcome(uid))
-        version = _marked_version(store, keys, uid)
+    objects = _objects(store, bucket, zoo)
+    versions = _remembered_versions(objects)
+    order = []
+    for uid in objects.recorded_uids():
+        recorded_at, outcomes = objects.outcomes(uid)
+        version = objects.marked_version(uid)
         version = versions.get(uid) if version is None else version
-        outcomes = outcomes_of(document, keys.outcome(uid))
-        order.append((float("inf") if version is None else version, str(document.get("recordedAt", "")), uid, outcomes))
+        order.append((math.inf if version is None else version, recorded_at, uid, outcomes))
     return tuple((uid, outcomes) for _, _, uid, outcomes in sorted(order, key=lambda entry: entry[:3]))
 
 
@@ -151,58 +128,26 @@ def rebuild(
     are not lost: the swap fails, and the records are read again.
 
     Raises:
-        UnreadableObjectError: a record can't be read.
+        UnreadableDocumentError: a record or a marker can't be read.
     """
-    keys = _Keys(bucket, zoo)
+    objects = _objects(store, bucket, zoo)
     for _ in range(ATTEMPTS):
-        found = store.get(keys.state)
+        found = objects.state()
         state = warm_started(algorithm, seed, models)
         for uid, outcomes in read_outcomes(store, bucket, zoo):
             before = state
             state = before.update(outcomes, uid) if outcomes else before
-            _mark_leaving(store, keys, before, state)
-        body = state.to_bytes()
+            _mark_leaving(objects, before, state)
         if found is not None:
-            store.create(f"{keys.base}/replaced/{digest(found.body)[:12]}.npz", found.body)
-        if store.create(keys.state, body) if found is None else store.replace(keys.state, body, found.etag):
+            objects.keep_replaced(found, digest(found.body))
+        if objects.swap(found, state_bytes.dump(state)):
             return state
-    msg = f"{keys.state}: other requests were learned first {ATTEMPTS} times"
+    msg = f"{objects.state_uri}: other requests were learned first {ATTEMPTS} times"
     raise Contended(msg)
 
 
-def outcomes_of(document: Mapping[str, Any], uri: str) -> tuple[Outcome, ...]:
-    """The outcomes of a request's record.
-
-    Raises:
-        UnreadableObjectError: they are none, or an accuracy is outside [0, 1].
-    """
-    names = [item.name for item in fields(RunDescription)]
-    try:
-        outcomes = tuple(
-            Outcome(RunDescription(**{name: entry[name] for name in names if name in entry}), float(entry["accuracy"]))
-            for entry in document["outcomes"]
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise UnreadableObjectError(uri, f"it is no record of outcomes: {error!r}") from error
-    for outcome in outcomes:
-        if not 0.0 <= outcome.accuracy <= 1.0:
-            raise UnreadableObjectError(uri, f"an outcome has accuracy {outcome.accuracy}, outside [0, 1]")
-    return outcomes
-
-
-def _parse(body: bytes, keys: _Keys) -> PredictorState:
-    try:
-        return PredictorState.from_bytes(body)
-    except UnreadableState as error:
-        raise UnreadableObjectError(keys.state, str(error)) from error
-
-
-def _parse_or_fresh(body: bytes) -> PredictorState:
-    """The state, or one that knows nothing: what is asked of it is only an order, which markers give too."""
-    try:
-        return PredictorState.from_bytes(body)
-    except UnreadableState:
-        return PredictorState.new()
+def _objects(store: ObjectStore, bucket: str, zoo: str) -> PredictorObjects:
+    return PredictorObjects(store, bucket, PredictorKeys(zoo))
 
 
 def _versions(state: PredictorState) -> dict[str, int]:
@@ -211,46 +156,24 @@ def _versions(state: PredictorState) -> dict[str, int]:
     return {uid: first + position for position, uid in enumerate(state.applied_uids)}
 
 
-def _applied_version(store: ObjectStore, keys: _Keys, state: PredictorState, uid: str) -> int | None:
+def _remembered_versions(objects: PredictorObjects) -> dict[str, int]:
+    """What the state remembers; nothing where it can't be read: all that is asked for is an order, and markers give it
+    too."""
+    found = objects.state()
+    try:
+        return {} if found is None else _versions(objects.parsed(found))
+    except UnreadableDocumentError:
+        return {}
+
+
+def _applied_version(objects: PredictorObjects, state: PredictorState, uid: str) -> int | None:
     """The version that ``uid`` produced, or ``None`` if it was not applied by the time ``state`` was read."""
     remembered = _versions(state).get(uid)
-    return _marked_version(store, keys, uid) if remembered is None else remembered
+    return objects.marked_version(uid) if remembered is None else remembered
 
 
-def _marked_version(store: ObjectStore, keys: _Keys, uid: str) -> int | None:
-    uri = keys.marker(uid)
-    found = store.get(uri)
-    if found is None:
-        return None
-    version = _document(found.body, uri).get("version")
-    if not isinstance(version, int):
-        raise UnreadableObjectError(uri, "it is no marker of an applied request: it lacks a version")
-    return version
-
-
-def _mark(store: ObjectStore, keys: _Keys, uid: str, version: int) -> None:
-    store.create(keys.marker(uid), canonical_json({"formatVersion": FORMAT_VERSION, "uid": uid, "version": version}))
-
-
-def _mark_leaving(store: ObjectStore, keys: _Keys, before: PredictorState, after: PredictorState) -> None:
+def _mark_leaving(objects: PredictorObjects, before: PredictorState, after: PredictorState) -> None:
     """Make sure of the marker of the UID that ``after`` no longer remembers, if there is one."""
     if len(before.applied_uids) == APPLIED_WINDOW and before.applied_uids[0] != after.applied_uids[0]:
         uid = before.applied_uids[0]
-        _mark(store, keys, uid, _versions(before)[uid])
-
-
-def _read(store: ObjectStore, uri: str) -> dict[str, Any]:
-    found = store.get(uri)
-    if found is None:
-        raise UnreadableObjectError(uri, "it was listed, but is gone")
-    return _document(found.body, uri)
-
-
-def _document(body: bytes, uri: str) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError as error:
-        raise UnreadableObjectError(uri, f"it is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise UnreadableObjectError(uri, "it is not a JSON object")
-    return document
+        objects.mark(uid, _versions(before)[uid])

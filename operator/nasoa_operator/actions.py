@@ -38,9 +38,9 @@ class Actions:
 
     def _learn(self, action: Learn, owner: Owner) -> Event:
         store, bucket = self._documents.store, self._documents.bucket
-        receipt = learn_once(store, bucket, action.zoo, action.uid, action.record)
+        receipt = learn_once(store, bucket, action.zoo, action.record)
         self._record(f"requests/{owner.uid}/learned.json", {"formatVersion": 1, "version": receipt.version})
-        if not action.record["outcomes"]:
+        if not action.record.runs:
             return Event("NothingLearned", "no run showed an accuracy, so the predictor stays as it is", "learn")
         message = f"the predictor of zoo {action.zoo} has learned the outcome: version {receipt.version}"
         return Event("Learned", message, "learn")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nasoa_runtime.documents.outcomes import OutcomeRecord
+
 Manifest = dict[str, Any]
 
 
@@ -39,8 +41,7 @@ class Learn:
     """Teach the zoo's predictor what a request's runs showed, exactly once."""
 
     zoo: str
-    uid: str
-    record: Mapping[str, Any]
+    record: OutcomeRecord
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,30 @@ Crashes are cut in between any two requests to S3, at every place in turn, with 
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
+import described
 import numpy as np
 import pytest
+from described import START, a_dataset, a_run, an_outcome, batch, facts
 
 from devcluster.ports import reserve
 from devcluster.s3 import S3, SYSTEM_BUCKET, component, connection, create_buckets, weed
 from nasoa_runtime.boundary import StepTime
-from nasoa_runtime.online import shared
+from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
+from nasoa_runtime.documents.outcomes import AppliedMarker, OutcomeRecord
 from nasoa_runtime.online import state as states
-from nasoa_runtime.online.features import Batch, RunDescription
-from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online import state_bytes
+from nasoa_runtime.online.description import Batch
+from nasoa_runtime.storage import predictors
 from nasoa_runtime.storage.predictors import learn_once, read_outcomes, read_state, rebuild
-from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, UnreadableObjectError, connect
+from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, connect
 from nasoa_runtime.storage.zoo import ZooModel, add_step_times, publish, read_manifest
 
 BUCKET = SYSTEM_BUCKET
@@ -89,31 +93,23 @@ class MortalStore(ObjectStore):
         return super().replace(uri, body, etag)
 
 
-def a_record(number: int, outcomes: int = 1) -> dict:
-    return {
-        "formatVersion": 1,
-        "recordedAt": f"2026-01-01T00:00:{number:02d}Z",
-        "outcomes": [
-            {
-                "model": f"model-{(number + run) % 3}",
-                "classes": 10 + number,
-                "images_per_class_mean": 50.0,
-                "images_per_class_std": 5.0,
-                "iterations": 100 * (run + 1),
-                "learning_rate": 0.01,
-                "frozen_stages": number % 6,
-                "source_accuracy": 0.9,
-                "accuracy": 0.5 + 0.01 * number,
-                "failure": None,
-            }
-            for run in range(outcomes)
-        ],
-    }
+def a_record(number: int, outcomes: int = 1, uid: str | None = None) -> OutcomeRecord:
+    runs = [
+        an_outcome(
+            0.5 + 0.01 * number,
+            model=facts(f"model-{(number + run) % 3}", source_accuracy=0.9),
+            dataset=a_dataset(10 + number, 50.0),
+            iterations=100 * (run + 1),
+            frozen_stages=number % 6,
+        )
+        for run in range(outcomes)
+    ]
+    return described.a_record(uid or f"uid-{number}", *runs, recorded_at=START + timedelta(seconds=number))
 
 
 def probe_batch() -> Batch:
-    runs = [RunDescription(f"model-{n}", 12, 50.0, 5.0, 300, 0.01, n, source_accuracy=0.9) for n in range(3)]
-    return Batch.of(runs, PredictorState.new().encoder.table)
+    dataset = a_dataset(12, 50.0)
+    return batch(*(a_run(f"model-{n}", dataset, frozen_stages=n, iterations=300) for n in range(3)))
 
 
 # --- The store
@@ -202,31 +198,33 @@ def test_models_and_rows_that_come_at_once_are_all_kept(store: ObjectStore) -> N
 
 def test_a_request_teaches_once(store: ObjectStore) -> None:
     assert read_state(store, BUCKET, "zoo-a", ["model-0"]).version == 0
-    first = learn_once(store, BUCKET, "zoo-a", "uid-1", a_record(1), ["model-0"])
-    again = learn_once(store, BUCKET, "zoo-a", "uid-1", a_record(2))
+    first = learn_once(store, BUCKET, "zoo-a", a_record(1), ["model-0"])
+    again = learn_once(store, BUCKET, "zoo-a", a_record(2, uid="uid-1"))
     assert (first.version, first.already) == (1, False)
     assert (again.version, again.already) == (1, True)
-    second = learn_once(store, BUCKET, "zoo-a", "uid-2", a_record(2, outcomes=3))
+    second = learn_once(store, BUCKET, "zoo-a", a_record(2, outcomes=3))
     assert (second.version, second.already) == (2, False)
     assert read_state(store, BUCKET, "zoo-a").applied_uids == ("uid-1", "uid-2")
     # What was recorded first counts, whatever was said later.
-    assert json.loads(store.get(f"s3://{BUCKET}/predictors/zoo-a/outcomes/uid-1.json").body) == a_record(1)
-    assert json.loads(store.get(f"s3://{BUCKET}/predictors/zoo-a/applied/uid-2.json").body)["version"] == 2
+    uri = f"s3://{BUCKET}/predictors/zoo-a/outcomes/uid-1.json"
+    assert load(OutcomeRecord, store.get(uri).body, uri) == a_record(1)
+    uri = f"s3://{BUCKET}/predictors/zoo-a/applied/uid-2.json"
+    assert load(AppliedMarker, store.get(uri).body, uri) == AppliedMarker(uid="uid-2", version=2)
 
 
 def test_a_request_that_showed_nothing_leaves_the_predictor_alone(store: ObjectStore) -> None:
-    learn_once(store, BUCKET, "zoo-b", "uid-1", a_record(1))
-    receipt = learn_once(store, BUCKET, "zoo-b", "uid-2", a_record(2, outcomes=0))
+    learn_once(store, BUCKET, "zoo-b", a_record(1))
+    receipt = learn_once(store, BUCKET, "zoo-b", a_record(2, outcomes=0))
     assert (receipt.version, receipt.already) == (1, False)
-    assert learn_once(store, BUCKET, "zoo-b", "uid-2", a_record(2)).already
+    assert learn_once(store, BUCKET, "zoo-b", a_record(2)).already
     assert read_state(store, BUCKET, "zoo-b").version == 1
 
 
-def learn_with_crashes(store: ObjectStore, zoo: str, uid: str, number: int) -> int:
+def learn_with_crashes(store: ObjectStore, zoo: str, number: int) -> int:
     """Crash before every request to S3 in turn, starting anew each time, until one attempt comes through."""
     for lives in range(100):
         try:
-            return learn_once(MortalStore(store, lives), BUCKET, zoo, uid, a_record(number)).version
+            return learn_once(MortalStore(store, lives), BUCKET, zoo, a_record(number)).version
         except CrashError:
             continue
     raise AssertionError("no attempt came through")
@@ -237,9 +235,7 @@ def test_learners_that_crash_anywhere_teach_once(store: ObjectStore) -> None:
     uids = [f"uid-{number}" for number in range(12)]
     with ThreadPoolExecutor(THREADS) as pool:
         jobs = [
-            pool.submit(learn_with_crashes, store, "zoo-c", uid, number)
-            for number, uid in enumerate(uids)
-            for _ in range(2)
+            pool.submit(learn_with_crashes, store, "zoo-c", number) for number in range(len(uids)) for _ in range(2)
         ]
         versions = [job.result() for job in jobs]
     state = read_state(store, BUCKET, "zoo-c")
@@ -254,10 +250,10 @@ def test_learners_that_crash_anywhere_teach_once(store: ObjectStore) -> None:
 @pytest.mark.parametrize("lives", range(6))
 def test_a_crash_at_any_step_is_made_good_by_the_next_attempt(store: ObjectStore, lives: int) -> None:
     zoo = f"zoo-d{lives}"
-    learn_once(store, BUCKET, zoo, "uid-0", a_record(0))
+    learn_once(store, BUCKET, zoo, a_record(0))
     with contextlib.suppress(CrashError):
-        learn_once(MortalStore(store, lives), BUCKET, zoo, "uid-1", a_record(1))
-    assert learn_once(store, BUCKET, zoo, "uid-1", a_record(1)).version == 2
+        learn_once(MortalStore(store, lives), BUCKET, zoo, a_record(1))
+    assert learn_once(store, BUCKET, zoo, a_record(1)).version == 2
     state = read_state(store, BUCKET, zoo)
     assert (state.version, state.applied_uids) == (2, ("uid-0", "uid-1"))
     assert store.get(f"s3://{BUCKET}/predictors/{zoo}/applied/uid-1.json") is not None
@@ -265,15 +261,15 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_attempt(store: ObjectStore
 
 def test_what_the_state_forgets_has_a_marker_even_after_a_crash(store: ObjectStore, monkeypatch) -> None:
     monkeypatch.setattr(states, "APPLIED_WINDOW", 3)
-    monkeypatch.setattr(shared, "APPLIED_WINDOW", 3)
+    monkeypatch.setattr(predictors, "APPLIED_WINDOW", 3)
     for number in range(3):
-        learn_once(store, BUCKET, "zoo-e", f"uid-{number}", a_record(number))
+        learn_once(store, BUCKET, "zoo-e", a_record(number))
         store.delete(f"s3://{BUCKET}/predictors/zoo-e/applied/uid-{number}.json")  # As if it had crashed just before.
     for number in range(3, 6):
-        learn_once(store, BUCKET, "zoo-e", f"uid-{number}", a_record(number))
+        learn_once(store, BUCKET, "zoo-e", a_record(number))
     assert read_state(store, BUCKET, "zoo-e").applied_uids == ("uid-3", "uid-4", "uid-5")
     for number in range(3):
-        receipt = learn_once(store, BUCKET, "zoo-e", f"uid-{number}", a_record(number))
+        receipt = learn_once(store, BUCKET, "zoo-e", a_record(number))
         assert (receipt.version, receipt.already) == (number + 1, True)
     assert read_state(store, BUCKET, "zoo-e").version == 6
 
@@ -282,9 +278,9 @@ def test_an_unreadable_state_is_named_and_never_overwritten(store: ObjectStore) 
     store.put(f"s3://{BUCKET}/predictors/zoo-f/state.npz", b"\x80\x04 no npz")
     for action in (
         lambda: read_state(store, BUCKET, "zoo-f"),
-        lambda: learn_once(store, BUCKET, "zoo-f", "uid-1", a_record(1)),
+        lambda: learn_once(store, BUCKET, "zoo-f", a_record(1)),
     ):
-        with pytest.raises(UnreadableObjectError, match=rf"s3://{BUCKET}/predictors/zoo-f/state\.npz can't be read"):
+        with pytest.raises(UnreadableDocumentError, match=rf"s3://{BUCKET}/predictors/zoo-f/state\.npz can't be read"):
             action()
     assert store.get(f"s3://{BUCKET}/predictors/zoo-f/state.npz").body == b"\x80\x04 no npz"
     assert list(store.list(f"s3://{BUCKET}/predictors/zoo-f/applied/")) == []
@@ -294,24 +290,21 @@ def test_an_unreadable_state_is_named_and_never_overwritten(store: ObjectStore) 
     "body",
     [
         pytest.param(b"{", id="no JSON"),
-        pytest.param(b"[]", id="no object"),
-        pytest.param(b"{}", id="no outcomes"),
-        pytest.param(json.dumps({"outcomes": [{"accuracy": 0.5}]}).encode(), id="no run"),
-        pytest.param(
-            json.dumps({"outcomes": [a_record(1)["outcomes"][0] | {"accuracy": 1.7}]}).encode(), id="accuracy 1.7"
-        ),
+        pytest.param(dump(a_record(1)).replace(b"0.51", b"0.99"), id="edited"),
+        pytest.param(dump(a_record(2)), id="another request's"),
+        pytest.param(dump(described.a_record("uid-1", an_outcome(iterations=0))), id="no iterations"),
     ],
 )
 def test_an_unreadable_record_is_named_and_teaches_nothing(store: ObjectStore, body: bytes) -> None:
     store.put(f"s3://{BUCKET}/predictors/zoo-g/outcomes/uid-1.json", body)
-    with pytest.raises(UnreadableObjectError, match=r"outcomes/uid-1\.json can't be read"):
-        learn_once(store, BUCKET, "zoo-g", "uid-1", a_record(1))
+    with pytest.raises(UnreadableDocumentError, match=r"outcomes/uid-1\.json can't be read"):
+        learn_once(store, BUCKET, "zoo-g", a_record(1))
     assert store.get(f"s3://{BUCKET}/predictors/zoo-g/state.npz") is None
 
 
 def test_a_rebuilt_predictor_predicts_the_same(store: ObjectStore) -> None:
     for number in (4, 2, 9, 1):  # Neither the order of the UIDs nor that of the times.
-        learn_once(store, BUCKET, "zoo-h", f"uid-{number}", a_record(number, outcomes=2))
+        learn_once(store, BUCKET, "zoo-h", a_record(number, outcomes=2))
     before = read_state(store, BUCKET, "zoo-h")
     assert [uid for uid, _ in read_outcomes(store, BUCKET, "zoo-h")] == ["uid-4", "uid-2", "uid-9", "uid-1"]
     rebuilt = rebuild(store, BUCKET, "zoo-h")
@@ -319,12 +312,12 @@ def test_a_rebuilt_predictor_predicts_the_same(store: ObjectStore) -> None:
     assert np.array_equal(rebuilt.predict(probe_batch()), before.predict(probe_batch()))
     assert read_state(store, BUCKET, "zoo-h").version == 4
     kept = list(store.list(f"s3://{BUCKET}/predictors/zoo-h/replaced/"))
-    assert [store.get(f"s3://{BUCKET}/{listed.key}").body for listed in kept] == [before.to_bytes()]
+    assert [store.get(f"s3://{BUCKET}/{listed.key}").body for listed in kept] == [state_bytes.dump(before)]
 
 
 def test_an_unreadable_state_is_rebuilt_on_request_and_kept_aside(store: ObjectStore) -> None:
     for number in range(3):
-        learn_once(store, BUCKET, "zoo-i", f"uid-{number}", a_record(number))
+        learn_once(store, BUCKET, "zoo-i", a_record(number))
     store.put(f"s3://{BUCKET}/predictors/zoo-i/state.npz", b"broken")
     assert rebuild(store, BUCKET, "zoo-i").applied_uids == ("uid-0", "uid-1", "uid-2")
     kept = [listed.key for listed in store.list(f"s3://{BUCKET}/predictors/zoo-i/replaced/")]
@@ -333,14 +326,10 @@ def test_an_unreadable_state_is_rebuilt_on_request_and_kept_aside(store: ObjectS
 
 def test_requests_learned_during_a_rebuild_are_not_lost(store: ObjectStore) -> None:
     for number in range(4):
-        learn_once(store, BUCKET, "zoo-j", f"uid-{number}", a_record(number))
+        learn_once(store, BUCKET, "zoo-j", a_record(number))
     with ThreadPoolExecutor(THREADS) as pool:
         jobs = [pool.submit(rebuild, store, BUCKET, "zoo-j") for _ in range(2)]
-        jobs += [
-            pool.submit(learn_with_crashes, store, "zoo-j", f"uid-{number}", number)
-            for number in range(4, 10)
-            for _ in range(2)
-        ]
+        jobs += [pool.submit(learn_with_crashes, store, "zoo-j", number) for number in range(4, 10) for _ in range(2)]
         for job in jobs:
             job.result()
     state = read_state(store, BUCKET, "zoo-j")

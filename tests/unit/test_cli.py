@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from described import a_record, an_outcome
 from s3 import an_empty_store
 
 from nasoa_runtime.boundary import ProbeResult
@@ -258,25 +259,13 @@ def test_an_import_into_a_zoo_needs_zoo_and_accuracy(nasoa, store, tmp_path) -> 
 # --- Predictors
 
 
-def an_outcome(accuracy: float) -> dict:
-    return {
-        "model": "small",
-        "classes": 10,
-        "images_per_class_mean": 100.0,
-        "images_per_class_std": 3.0,
-        "iterations": 500,
-        "learning_rate": 0.01,
-        "frozen_stages": 0,
-        "accuracy": accuracy,
-    }
-
-
 def test_a_predictor_is_shown_and_rebuilt(nasoa, store, zoo) -> None:
     shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
     assert (shown["version"], shown["models"], shown["recorded"]) == (0, [], 0)
     assert nasoa("predictor", "rebuild", "fashion")[0] == 2
     for number in range(3):
-        learn_once(store, "sys-bucket", "fashion", f"uid-{number}", {"outcomes": [an_outcome(0.5 + number / 10)]})
+        record = a_record(f"uid-{number}", an_outcome(0.5 + number / 10, model="small"))
+        learn_once(store, "sys-bucket", "fashion", record)
     shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
     assert (shown["version"], shown["models"], shown["recorded"]) == (3, ["small"], 3)
     rebuilt = json.loads(nasoa("predictor", "rebuild", "fashion", "--algorithm", "fixed-mlp-3", "--json")[1])

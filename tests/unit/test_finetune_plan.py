@@ -37,10 +37,11 @@ def test_a_request_is_probed_planned_run_and_learned_from_once():
 def test_what_is_learned_describes_the_run():
     simulation = RequestSimulation()
     simulation.end()
-    (outcome,) = simulation.learned[0].record["outcomes"]
+    (outcome,) = simulation.learned[0].record.runs
+    known = outcome.description
     chosen = simulation.documents["schedule.json"]["regimes"][0]
-    assert (outcome["model"], outcome["classes"], outcome["accuracy"]) == (chosen["model"], 10, 0.8)
-    assert outcome["iterations"] == chosen["steps"]
+    assert (known.model, known.values["classes"], outcome.accuracy) == (chosen["model"], 10, 0.8)
+    assert known.values["iterations"] == chosen["steps"]
 
 
 def test_the_probe_may_measure_for_a_tenth_of_the_time_limit():
@@ -113,7 +114,7 @@ def test_a_diverged_run_teaches_chance_accuracy():
     simulation = RequestSimulation(program=failing(FinetuneInput, "Diverged", "loss is NaN at step 12"))
     status = simulation.end()
     assert (status["phase"], status["message"]) == ("Failed", "loss is NaN at step 12")
-    assert simulation.learned[0].record["outcomes"][0]["accuracy"] == pytest.approx(0.1)
+    assert simulation.learned[0].record.runs[0].accuracy == pytest.approx(0.1)
 
 
 def test_an_invalid_result_is_tried_once_more():

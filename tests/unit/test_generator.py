@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from described import a_dataset, a_run, an_outcome, batch, facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,22 +13,30 @@ from nasoa_runtime.online.candidates import (
     NothingFits,
     Overheads,
     Request,
-    Statistics,
     Suggestion,
-    describe,
 )
 from nasoa_runtime.online.generator import suggest
-from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.state import PredictorState
 
-STATISTICS = Statistics(
-    classes=10, images=800, validation_images=200, images_per_class_mean=80.0, images_per_class_std=4.0
-)
+DATASET = a_dataset(images_per_class=80.0, images_per_class_std=4.0)
 FREE = Overheads(startup_seconds=0.0, upload_seconds=0.0, validations=0, margin=0.0)
 
 
-def a_model(name="a", step_seconds=None, **changes):
-    model = ModelChoice(name, step_seconds or {0: 0.2, 5: 0.1}, 0.01, source_accuracy=0.7, parameters=4_000_000)
-    return dataclasses.replace(model, **changes)
+def a_model(name="a", step_seconds=None, inference_seconds_per_image=0.01, parameters=4_000_000):
+    known = facts(name, parameters=parameters, macs=None)
+    return ModelChoice(known, step_seconds or {0: 0.2, 5: 0.1}, inference_seconds_per_image)
+
+
+def with_parameters(state, **changes):
+    """The state with some of its network's parameters changed by functions."""
+    parameters = state.network.dump()
+    parameters |= {name: change(parameters[name]) for name, change in changes.items()}
+    return dataclasses.replace(state, network=state.network.load(parameters, 0.01, 0.99))
+
+
+def telling_nothing_apart(*models):
+    """A predictor that predicts 0.3 for everything."""
+    return with_parameters(PredictorState.new(models=models), head=lambda head: 0 * head)
 
 
 def a_request(**changes):
@@ -38,7 +47,7 @@ def planned(request=None, models=None, overheads=FREE, predictor=None, grid=None
     return suggest(
         request or a_request(),
         models or [a_model()],
-        STATISTICS,
+        DATASET,
         overheads,
         predictor or PredictorState.new(),
         grid or Grid(),
@@ -126,8 +135,10 @@ def test_runners_up_differ_and_include_another_model():
     predictor = PredictorState.new(models=["a", "b"])
     for index in range(80):
         accuracy = {"a": 0.95, "b": 0.1}["ab"[index % 2]]
-        run = describe(a_model("ab"[index % 2]), STATISTICS, 0.01, 0, 500)
-        predictor = predictor.update([Outcome(run, accuracy)], f"{index}")
+        outcome = an_outcome(
+            accuracy, model=a_model("ab"[index % 2]).facts, dataset=DATASET, frozen_stages=0, iterations=500
+        )
+        predictor = predictor.update([outcome], f"{index}")
     schedule = planned(models=[a_model("a"), a_model("b")], predictor=predictor)
     regimes = [(c.model, c.learning_rate, c.frozen_stages) for c in everything(schedule)]
     assert len(set(regimes)) == len(regimes) == 6
@@ -137,10 +148,7 @@ def test_runners_up_differ_and_include_another_model():
 
 
 def test_of_equal_predictions_the_cheapest_is_taken_then_the_first_by_name():
-    predictor = PredictorState.new(models=["a", "b", "c"])
-    parameters = predictor.network.dump()
-    parameters["head"][:] = 0.0
-    predictor.network._adopt(parameters)
+    predictor = telling_nothing_apart("a", "b", "c")
     models = [a_model("c", {0: 0.2}), a_model("b", {0: 0.2}), a_model("a", {0: 0.5})]
     grid = Grid(learning_rates=(0.1, 0.01))
     chosen = planned(a_request(steps=10), models, predictor=predictor, grid=grid).chosen
@@ -149,10 +157,7 @@ def test_of_equal_predictions_the_cheapest_is_taken_then_the_first_by_name():
 
 
 def test_learning_rates_that_are_not_told_apart_take_turns_from_the_middle_outwards():
-    predictor = PredictorState.new(models=["a"])
-    parameters = predictor.network.dump()
-    parameters["head"][:] = 0.0
-    predictor.network._adopt(parameters)
+    predictor = telling_nothing_apart("a")
     chosen = [planned(predictor=dataclasses.replace(predictor, version=n)).chosen.learning_rate for n in range(6)]
     assert chosen == [0.01, 0.03, 0.003, 0.1, 0.001, 0.01]
 
@@ -165,8 +170,8 @@ def test_the_order_of_models_does_not_matter():
 def test_what_is_predicted_is_what_will_be_learned_from():
     predictor = PredictorState.new(models=["a"])
     chosen = planned(predictor=predictor).chosen
-    run = describe(a_model(), STATISTICS, chosen.learning_rate, chosen.frozen_stages, chosen.iterations)
-    assert predictor.predict([run])[0] == pytest.approx(chosen.predicted_accuracy, abs=1e-5)
+    run = a_run(a_model().facts, DATASET, chosen.learning_rate, chosen.frozen_stages, chosen.iterations)
+    assert predictor.predict(batch(run))[0] == pytest.approx(chosen.predicted_accuracy, abs=1e-5)
 
 
 def test_a_pinned_model_that_the_zoo_lacks_is_named_with_those_it_has():
@@ -260,10 +265,8 @@ def test_predictions_rank_by_what_is_above_one_too():
     models = [a_model("a", {0: 0.2}), a_model("b", {0: 0.5})]
     for index in range(40):
         for model, accuracy in zip(models, (0.2, 1.0), strict=True):
-            run = describe(model, STATISTICS, 0.01, 0, 500)
-            predictor = predictor.update([Outcome(run, accuracy)], f"{index}-{model.name}")
-    parameters = predictor.network.dump()
-    parameters["head_bias"] += 2.0
-    predictor.network._adopt(parameters)
+            outcome = an_outcome(accuracy, model=model.facts, dataset=DATASET, frozen_stages=0, iterations=500)
+            predictor = predictor.update([outcome], f"{index}-{model.name}")
+    predictor = with_parameters(predictor, head_bias=lambda bias: bias + 2.0)
     chosen = planned(a_request(steps=50), models, predictor=predictor, grid=grid).chosen
     assert (chosen.model, chosen.predicted_accuracy) == ("b", 1.0)

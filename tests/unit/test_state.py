@@ -1,28 +1,16 @@
 """The predictor's state: idempotent learning, growth with the zoo, bytes."""
 
-import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
+from described import a_run, an_outcome, batch, facts
 
 from nasoa_runtime.online import state as state_module
-from nasoa_runtime.online.errors import UnreadableState
-from nasoa_runtime.online.features import RunDescription
-from nasoa_runtime.online.state import (
-    Outcome,
-    PredictorState,
-)
-
-
-def a_run(**changes):
-    run = RunDescription("a", 10, 100.0, 3.0, 400, 0.01, 2, source_accuracy=0.7, parameters=5_000_000)
-    return dataclasses.replace(run, **changes)
-
-
-def an_outcome(accuracy=0.8, **changes):
-    return Outcome(a_run(**changes), accuracy)
+from nasoa_runtime.online.errors import InvalidDescription, UnreadableState
+from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.state_bytes import dump, load
 
 
 def with_changed_meta(content, **changes):
@@ -51,22 +39,22 @@ def test_a_request_is_learned_once():
 
 def test_learning_leaves_the_old_state_alone():
     state = PredictorState.new(models=["a"])
-    before = state.to_bytes()
+    before = dump(state)
     state.update([an_outcome()], "uid-1")
-    assert state.to_bytes() == before
+    assert dump(state) == before
 
 
 def test_learning_moves_the_prediction_towards_the_outcome():
     state = PredictorState.new(models=["a"])
     for index in range(60):
         state = state.update([an_outcome(0.9)], f"uid-{index}")
-    assert state.predict([a_run()])[0] == pytest.approx(0.9, abs=0.05)
+    assert state.predict(batch(a_run()))[0] == pytest.approx(0.9, abs=0.05)
 
 
 def test_a_new_model_changes_the_layout_but_no_prediction_and_no_version():
     state = PredictorState.new(models=["a"]).update([an_outcome()], "uid-1")
     grown = state.with_models(["a", "b", "c"])
-    runs = [a_run(), a_run(model="b")]
+    runs = batch(a_run(), a_run("b"))
     np.testing.assert_allclose(grown.predict(runs), state.predict(runs), atol=1e-6)
     assert (grown.version, grown.layout_version, state.layout_version) == (1, 2, 0)
 
@@ -76,8 +64,8 @@ def test_a_model_without_outcomes_is_predicted_from_its_descriptors():
     random = np.random.default_rng(0)
     for index in range(400):
         source = float(random.uniform(0.5, 0.9))
-        state = state.update([an_outcome(source, model=f"m{index % 8}", source_accuracy=source)], f"{index}")
-    weak, strong = state.predict([a_run(model="new", source_accuracy=value) for value in (0.55, 0.85)])
+        state = state.update([an_outcome(source, model=facts(f"m{index % 8}", source_accuracy=source))], f"{index}")
+    weak, strong = state.predict(batch(*(a_run(facts("new", source_accuracy=value)) for value in (0.55, 0.85))))
     assert strong - weak > 0.1
 
 
@@ -85,6 +73,13 @@ def test_an_outcome_of_an_unknown_model_gives_it_a_column():
     state = PredictorState.new(models=["a"]).update([an_outcome(model="b")], "uid-1")
     assert state.encoder.models == ("a", "b")
     assert state.layout_version == 1
+
+
+def test_an_outcome_that_is_described_otherwise_is_refused():
+    run = a_run()
+    less = run.model_copy(update={"values": {k: v for k, v in run.values.items() if k != "iterations"}})
+    with pytest.raises(InvalidDescription, match="feature 'iterations' is absent"):
+        PredictorState.new().update([an_outcome().model_copy(update={"description": less})], "uid-1")
 
 
 def test_no_outcome_is_refused():
@@ -104,15 +99,15 @@ def test_only_the_last_uids_are_remembered(monkeypatch):
 def test_bytes_keep_everything(algorithm):
     state = PredictorState.new(algorithm, seed=5, models=["a", "b"])
     state = state.update([an_outcome(), an_outcome(0.3, model="c")], "uid-1")
-    again = PredictorState.from_bytes(state.to_bytes())
-    assert again.to_bytes() == state.to_bytes()
+    again = load(dump(state))
+    assert dump(again) == dump(state)
     assert (again.version, again.layout_version, again.applied_uids) == (1, 1, ("uid-1",))
     one, other = again.update([an_outcome()], "uid-2"), state.update([an_outcome()], "uid-2")
-    assert one.to_bytes() == other.to_bytes()
+    assert dump(one) == dump(other)
 
 
 def test_bytes_load_without_pickle():
-    with np.load(io.BytesIO(PredictorState.new().to_bytes()), allow_pickle=False) as stored:
+    with np.load(io.BytesIO(dump(PredictorState.new())), allow_pickle=False) as stored:
         assert all(stored[name].dtype != object for name in stored.files)
 
 
@@ -131,13 +126,13 @@ def test_bytes_load_without_pickle():
     ],
 )
 def test_bytes_that_are_no_state_say_what_is_wrong(spoil, message):
-    content = PredictorState.new(models=["a"]).to_bytes()
+    content = dump(PredictorState.new(models=["a"]))
     with pytest.raises(UnreadableState, match=message):
-        PredictorState.from_bytes(spoil(content))
+        load(spoil(content))
 
 
 def test_a_pickle_is_never_opened():
     buffer = io.BytesIO()
     np.savez(buffer, meta=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UnreadableState, match="no npz file of plain arrays"):
-        PredictorState.from_bytes(buffer.getvalue())
+        load(buffer.getvalue())

@@ -1,16 +1,18 @@
 """A new zoo's predictor: what it knows before its first request, and how fast real outcomes change that."""
 
-import dataclasses
-
+import described
 import numpy as np
 import pytest
+from described import a_dataset, batch, facts
 
 from benchmarks.transfers import RUNS, measure, read
+from nasoa_runtime.documents.outcomes import Outcome
 from nasoa_runtime.online import warm_start
-from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request, Statistics
-from nasoa_runtime.online.features import Batch, RunDescription
+from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request
 from nasoa_runtime.online.generator import suggest
-from nasoa_runtime.online.state import Outcome, PredictorState
+from nasoa_runtime.online.predictor import as_accuracies
+from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.state_bytes import dump, load
 from nasoa_runtime.online.warm_start import read_recorded, read_small, warm_started
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -25,10 +27,16 @@ OUTCOMES = (
 )
 
 
-def a_run(classes=10, images=1151, iterations=140, rate=0.1, frozen=0):
-    return RunDescription(
-        "small", classes, images / classes, 3.0, iterations, rate, frozen, 0.8, 0.78, 200_000, 20_000_000
-    )
+SMALL = facts("small", source_accuracy=0.78, parameters=200_000, macs=20_000_000, domain_similarity=0.8)
+
+
+def a_run(classes=10, images=1151, iterations=140, frozen=0, model=SMALL, images_per_class_std=3.0):
+    dataset = a_dataset(classes, images / classes, images_per_class_std=images_per_class_std)
+    return described.a_run(model, dataset, 0.1, frozen, iterations)
+
+
+def predicted(state, runs):
+    return as_accuracies(state.predict(batch(*runs)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -36,35 +44,31 @@ def test_more_iterations_are_preferred_to_fewer(seed):
     state = warm_started(seed=seed, models=["small"])
     steps = (25, 50, 100, 200, 400)
     runs = [a_run(iterations=count, frozen=frozen) for count in steps for frozen in range(6)]
-    scores = state.scores(Batch.of(runs, state.encoder.table)).reshape(len(steps), 6)
-    assert (np.diff(scores.mean(axis=1)) > 0).all()
+    accuracies = state.predict(batch(*runs)).reshape(len(steps), 6)
+    assert (np.diff(accuracies.mean(axis=1)) > 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_predictions_are_plausible(seed):
     state = warm_started(seed=seed)
     runs = [a_run(*outcome[:3], frozen=frozen) for outcome in OUTCOMES for frozen in range(6)]
-    predicted = state.predict(runs)
-    assert predicted.min() >= 0.0
-    assert 0.4 < predicted.mean() < 0.98
+    accuracies = predicted(state, runs)
+    assert accuracies.min() >= 0.0
+    assert 0.4 < accuracies.mean() < 0.98
 
 
 def first_schedule(seed, step_seconds):
     models = [
         ModelChoice(
-            name,
+            facts(name, source_accuracy=accuracy, parameters=200_000, macs=20_000_000, domain_similarity=0.8),
             {frozen: step_seconds * slower * (1 - 0.12 * frozen) for frozen in range(6)},
             inference_seconds_per_image=step_seconds / 100,
-            source_accuracy=accuracy,
-            parameters=200_000,
-            macs=20_000_000,
-            domain_similarity=0.8,
         )
         for name, slower, accuracy in (("small", 1.0, 0.76), ("large", 1.4, 0.8))
     ]
-    statistics = Statistics(10, 1150, 290, 115.0, 3.0)
+    dataset = a_dataset(10, 115.0, validation_images=290)
     state = warm_started(seed=seed, models=["small", "large"])
-    return suggest(Request(60.0, 32), models, statistics, Overheads(9.0, 1.5), state).chosen
+    return suggest(Request(60.0, 32), models, dataset, Overheads(9.0, 1.5), state).chosen
 
 
 @pytest.mark.parametrize("step_seconds", [0.05, 0.15, 0.3])
@@ -81,8 +85,9 @@ def test_most_seeds_use_their_time():
 
 def test_what_no_record_has_changes_no_prediction_before_an_outcome_shows_how():
     state = warm_started(models=["small", "large"])
-    other = dataclasses.replace(a_run(), model="large", images_per_class_std=90.0, domain_similarity=None)
-    assert np.ptp(state.predict([a_run(), other])) < 1e-6
+    unlike = SMALL.model_copy(update={"name": "large", "domain_similarity": None})
+    other = a_run(model=unlike, images_per_class_std=90.0)
+    assert np.ptp(state.predict(batch(a_run(), other))) < 1e-6
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -90,13 +95,13 @@ def test_the_zoos_own_outcomes_move_predictions_at_once(seed):
     state = warm_started(seed=seed, models=["small"])
     accuracies = np.array([accuracy for *_, accuracy in OUTCOMES])
     runs = [a_run(*outcome[:3]) for outcome in OUTCOMES]
-    before = np.abs(state.predict(runs) - accuracies).mean()
+    before = np.abs(predicted(state, runs) - accuracies).mean()
     for number, (run, accuracy) in enumerate(zip(runs, accuracies, strict=True)):
-        state = state.update([Outcome(run, float(accuracy))], f"uid-{number}")
-    after = np.abs(state.predict(runs) - accuracies).mean()
+        state = state.update([Outcome(description=run, accuracy=accuracy)], f"uid-{number}")
+    after = np.abs(predicted(state, runs) - accuracies).mean()
     assert after < before
     assert after < 0.25
-    assert state.predict(runs).min() > 0.5
+    assert state.predict(batch(*runs)).min() > 0.5
 
 
 def test_a_warm_start_is_no_request():
@@ -106,17 +111,17 @@ def test_a_warm_start_is_no_request():
 
 
 def test_bytes_say_that_there_was_a_warm_start():
-    state = PredictorState.from_bytes(warm_started(models=["a"]).to_bytes())
+    state = load(dump(warm_started(models=["a"])))
     assert state.warm_start == "quick-tune and small runs"
-    assert state.update([Outcome(a_run(), 0.5)], "uid-1").warm_start == "quick-tune and small runs"
+    assert state.update([Outcome(description=a_run(), accuracy=0.5)], "uid-1").warm_start == "quick-tune and small runs"
     assert PredictorState.new().warm_start is None
 
 
 def test_equal_seeds_give_equal_bytes():
-    first = warm_started(seed=1).to_bytes()
+    first = dump(warm_started(seed=1))
     warm_start._packaged.cache_clear()
-    assert warm_started(seed=1).to_bytes() == first
-    assert warm_started(seed=2).to_bytes() != first
+    assert dump(warm_started(seed=1)) == first
+    assert dump(warm_started(seed=2)) != first
 
 
 def test_the_packaged_records_have_their_licence_beside_them():

@@ -182,6 +182,7 @@ def finetune(observed: ObservedRequest) -> Plan:
             "steps": decided["regimes"][0]["steps"],
             "failure": "Diverged",
             "validation_accuracy": None,
+            "seconds": 0.0,
         }
         body = {"formatVersion": 1, "result": None, "runs": [run], "failure": outcome.message or "training diverged"}
         event = failed("Diverged", body["failure"])
@@ -191,10 +192,8 @@ def finetune(observed: ObservedRequest) -> Plan:
 
 def learn(observed: ObservedRequest, result: Any) -> Plan:
     """Teach the predictor what the runs showed, once."""
-    record = learning_record(
-        observed, observed.documents["schedule.json"], probe_result(observed), list(result["runs"])
-    )
-    return Plan(actions=(Learn(observed.spec.zoo, observed.owner.uid, record),), again=True)
+    record = learning_record(observed, observed.documents["schedule.json"], probe_result(observed), result)
+    return Plan(actions=(Learn(observed.spec.zoo, record),), again=True)
 
 
 def fail(observed: ObservedRequest, failure: Failure) -> Plan:

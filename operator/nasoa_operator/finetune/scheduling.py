@@ -7,13 +7,16 @@ from typing import Any
 
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
-from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime, Run
+from nasoa_runtime.documents.outcomes import ModelFacts, OutcomeRecord
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
-from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
+from nasoa_runtime.online.decision import model_choices, overheads, rows_for
 from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.strategies import strategy_named
 
 ALL_FROZEN_STAGES = tuple(range(6))
 
@@ -64,6 +67,7 @@ def decide(
         most_parameters=spec.limits.max_parameters,
         most_inference_milliseconds=spec.limits.max_inference_milliseconds,
         infeasible=frozenset(probe.infeasible),
+        strategy=spec.strategy,
     )
     grid = Grid(
         learning_rates=spec.grid.learning_rates,
@@ -72,7 +76,7 @@ def decide(
         most_epochs=spec.grid.max_epochs,
     )
     choices = model_choices(zoo.models, probe, spec.batch_size)
-    return suggest(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
+    return suggest(request, choices, probe.statistics, overheads(zoo.models, probe), predictor, grid)
 
 
 def schedule_document(observed: ObservedRequest, zoo: ZooManifest, schedule: Suggestion) -> dict[str, Any]:
@@ -114,39 +118,26 @@ def regime(candidate: Candidate) -> Regime:
 
 
 def learning_record(
-    observed: ObservedRequest, schedule: Mapping[str, Any], probe: ProbeResult, runs: list[Mapping[str, Any]]
-) -> dict[str, Any]:
+    observed: ObservedRequest, schedule: Mapping[str, Any], probe: ProbeResult, result: Mapping[str, Any]
+) -> OutcomeRecord:
     """What the predictor learns from: a description and an accuracy for each run that showed one."""
-    known = probe.statistics
-    outcomes = []
-    for run in runs:
-        chosen = run["regime"]
-        if run["failure"] == "OutOfMemory" or (run["failure"] is None and run["validation_accuracy"] is None):
-            continue  # Out of memory says nothing about accuracy, nor does a run that was never validated.
-        described = schedule["descriptors"][chosen["model"]]
-        chance = 1.0 / known.classes
-        outcomes.append(
-            {
-                "model": chosen["model"],
-                "classes": known.classes,
-                "images_per_class_mean": known.images_per_class_mean,
-                "images_per_class_std": known.images_per_class_std,
-                "iterations": max(1, run["steps"]),
-                "learning_rate": chosen["learning_rate"],
-                "frozen_stages": chosen["frozen_stages"],
-                "domain_similarity": known.domain_similarity.get(described["source"]),
-                "source_accuracy": described["sourceAccuracy"],
-                "parameters": described["parameters"],
-                "macs": described["macs"],
-                "accuracy": chance if run["failure"] == "Diverged" else run["validation_accuracy"],
-                "failure": run["failure"],
-            }
+    owner, known = observed.owner, probe.statistics
+    models = [
+        ModelFacts(
+            name=name,
+            source=described["source"],
+            source_accuracy=described["sourceAccuracy"],
+            parameters=described["parameters"],
+            macs=described["macs"],
+            domain_similarity=known.domain_similarity.get(described["source"]),
         )
-    return {
-        "formatVersion": 1,
-        "uid": observed.owner.uid,
-        "request": f"{observed.owner.namespace}/{observed.owner.name}",
-        "zoo": observed.spec.zoo,
-        "outcomes": outcomes,
-        "recordedAt": observed.now.isoformat(),
-    }
+        for name, described in schedule["descriptors"].items()
+    ]
+    return outcome_record(
+        LearnedRequest(owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now),
+        models,
+        known,
+        [Run.model_validate(run) for run in result["runs"]],
+        None if result["result"] is None else result["result"]["chosen"],
+        strategy_named(observed.spec.strategy),
+    )

@@ -1,0 +1,82 @@
+"""What is learned of a request's runs: from what they showed to the record that the predictor learns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nasoa_runtime.boundary import DatasetStatistics, Run
+from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord, RunDescription
+from nasoa_runtime.online.description import Batch, Regimes, describe
+from nasoa_runtime.online.encoder import apply_transforms
+from nasoa_runtime.online.features import REQUEST_FEATURES, FeatureTable
+from nasoa_runtime.online.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class LearnedRequest:
+    """The request whose runs are learned."""
+
+    uid: str
+    name: str
+    """``namespace/name``."""
+    zoo: str
+    recorded_at: datetime
+
+
+def outcome_record(
+    request: LearnedRequest,
+    models: Sequence[ModelFacts],
+    dataset: DatasetStatistics,
+    runs: Sequence[Run],
+    delivered: int | None,
+    strategy: Strategy,
+    table: FeatureTable = REQUEST_FEATURES,
+) -> OutcomeRecord:
+    """The record of what ``runs`` showed; without any outcome where none showed an accuracy.
+
+    Args:
+        request: whose runs they are.
+        models: at least those that were run, as they were when the schedule was made.
+        dataset: as its probe saw it.
+        runs: as the pod reports them, in their order.
+        delivered: the number of the run whose model was delivered; ``None`` where none was.
+        strategy: says which of the runs teach.
+        table: the predictor's features.
+    """
+    facts = {model.name: model for model in models}
+    taught = strategy.learned(runs, delivered)
+    outcomes = (_outcome(run, facts[run.regime.model], dataset, table) for run in taught)
+    return OutcomeRecord(
+        uid=request.uid,
+        request=request.name,
+        zoo=request.zoo,
+        recorded_at=request.recorded_at,
+        runs=tuple(outcome for outcome in outcomes if outcome is not None),
+    )
+
+
+def check_outcomes(outcomes: Sequence[Outcome], table: FeatureTable = REQUEST_FEATURES) -> None:
+    """Refuse recorded outcomes that a predictor with these features can't learn.
+
+    Raises:
+        InvalidDescription: a description lacks a feature, has an unknown one, or a value that can't be used.
+    """
+    apply_transforms(table, Batch.of([outcome.description for outcome in outcomes], table))
+
+
+def description_of(run: Run, model: ModelFacts, dataset: DatasetStatistics, table: FeatureTable) -> RunDescription:
+    """One run as it was done: its iterations are the steps that were trained."""
+    regimes = Regimes.one(run.regime.learning_rate, run.regime.frozen_stages, max(1, run.steps))
+    return describe(table, (model,), dataset, regimes).descriptions()[0]
+
+
+def _outcome(run: Run, model: ModelFacts, dataset: DatasetStatistics, table: FeatureTable) -> Outcome | None:
+    """What a run showed of the accuracy of runs like it; ``None``: nothing."""
+    description = description_of(run, model, dataset, table)
+    if run.failure == "Diverged":
+        return Outcome(description=description, accuracy=1.0 / dataset.classes, failure="Diverged")
+    if run.failure is not None or run.validation_accuracy is None:
+        return None  # Out of memory says nothing about accuracy, nor does a run that was never validated.
+    return Outcome(description=description, accuracy=run.validation_accuracy)

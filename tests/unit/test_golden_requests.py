@@ -1,0 +1,110 @@
+"""Requests that were recorded before the predictor's rooms were rebuilt: the same is suggested, learned and predicted.
+
+`tests/golden/decisions.json` holds a zoo and, for each request, what of the specification and of the probe was not the
+default, the candidates that were handed over, what was learned of the first one's run, and what was then predicted.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import a_request
+from described import a_dataset
+
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.boundary import Device, ProbeResult, Regime, Run
+from nasoa_runtime.documents.zoo import ZooModel
+from nasoa_runtime.durations import seconds
+from nasoa_runtime.online.candidates import Grid, NothingFits, Request
+from nasoa_runtime.online.decision import model_choices, model_facts, overheads
+from nasoa_runtime.online.description import Batch
+from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.learning import LearnedRequest, outcome_record
+from nasoa_runtime.online.strategies import ONE_SHOT
+from nasoa_runtime.online.warm_start import warm_started
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "decisions.json").read_text())
+ZOO = [ZooModel.model_validate(fields) for fields in GOLDEN["zoo"]]
+REQUESTS = [
+    pytest.param(recorded, id=f"{number}{' of another dataset' if recorded['probe'] else ''}: {recorded['spec']}")
+    for number, recorded in enumerate(GOLDEN["requests"])
+]
+REQUEST = LearnedRequest("uid", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def probe_of(recorded):
+    """The probe of a dataset of ten classes, but for what is recorded of it."""
+    fields = {
+        "device": Device(product="test"),
+        "statistics": a_dataset(validation_images=250, test_images=300, images_per_class_std=4),
+        "startup_seconds": 9.0,
+        "loading_seconds_per_image": 0.0001,
+        "step_correction": 1.0,
+        "seconds": 3.0,
+    }
+    return ProbeResult.model_validate(fields | recorded["probe"])
+
+
+def suggested(recorded, predictor):
+    """What is suggested for the recorded specification."""
+    spec = FineTuneRequestSpec.model_validate(a_request(**recorded["spec"])["spec"])
+    probe = probe_of(recorded)
+    request = Request(
+        time_limit_seconds=seconds(spec.time_limit),
+        batch_size=spec.batch_size,
+        model=spec.pins.model,
+        learning_rate=spec.pins.learning_rate,
+        frozen_stages=spec.pins.frozen_stages,
+        steps=spec.pins.steps,
+        most_parameters=spec.limits.max_parameters,
+        most_inference_milliseconds=spec.limits.max_inference_milliseconds,
+        infeasible=frozenset(probe.infeasible),
+        strategy=spec.strategy,
+    )
+    grid = Grid(spec.grid.learning_rates, spec.grid.frozen_stages, spec.grid.step_fractions, spec.grid.max_epochs)
+    choices = model_choices(ZOO, probe, spec.batch_size)
+    return suggest(request, choices, probe.statistics, overheads(ZOO, probe), predictor, grid)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return warm_started(models=[model.name for model in ZOO])
+
+
+@pytest.mark.parametrize("recorded", REQUESTS)
+def test_a_recorded_request_is_decided_learned_and_predicted_as_it_was(recorded, predictor):
+    suggestion = suggested(recorded, predictor)
+    if "failed" in recorded:
+        assert isinstance(suggestion, NothingFits)
+        assert suggestion.reason == recorded["failed"]
+        return
+    handed_over = [suggestion.chosen, *suggestion.runners_up]
+    regimes = [[c.model, c.learning_rate, c.frozen_stages, c.iterations] for c in handed_over]
+    assert regimes == [regime[:4] for regime in recorded["regimes"]]
+    accuracies = [c.predicted_accuracy for c in handed_over]
+    assert accuracies == pytest.approx([regime[4] for regime in recorded["regimes"]], abs=1e-4)
+    assert suggestion.candidates == recorded["candidates"]
+    assert suggestion.chosen.seconds == pytest.approx(recorded["planned_seconds"], abs=1e-6)
+
+    dataset, chosen = probe_of(recorded).statistics, suggestion.chosen
+    regime = Regime(
+        model=chosen.model,
+        learning_rate=chosen.learning_rate,
+        frozen_stages=chosen.frozen_stages,
+        steps=chosen.iterations,
+        step_seconds=chosen.step_seconds,
+        predicted_accuracy=chosen.predicted_accuracy,
+    )
+    run = Run(regime=regime, steps=regime.steps, validation_accuracy=0.8, step_seconds=0.05, seconds=40.0)
+    facts = [model_facts(model, dataset) for model in ZOO]
+    outcomes = outcome_record(REQUEST, facts, dataset, [run], 0, ONE_SHOT).runs
+    told = [
+        {"model": o.description.model, **o.description.values, "accuracy": o.accuracy, "failure": o.failure}
+        for o in outcomes
+    ]
+    assert told == recorded["learned"]
+
+    state = predictor.update(outcomes, "uid")
+    after = state.predict(Batch.of([outcome.description for outcome in outcomes], state.encoder.table))
+    assert after.tolist() == pytest.approx(recorded["predicted_after"], abs=1e-4)
