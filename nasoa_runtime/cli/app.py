@@ -42,7 +42,7 @@ def main() -> None:
         app()
     except StoreUnavailable as error:
         fail(error, UNAVAILABLE)
-    except (RefusedError, BadInputError, UnreadableDocumentError, StoreError, ZooError, ValueError, OSError) as error:
+    except (RefusedError, BadInputError, StoreError, UnreadableDocumentError, ZooError, ValueError, OSError) as error:
         fail(error, REFUSED)
 
 

@@ -1,24 +1,21 @@
-"""From a probe, a zoo and a predictor to the persisted schedule, and from that to pod inputs. Pure."""
+"""From a probe, a zoo and a predictor to the persisted schedule, and from that to what is learned. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
-from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime, Run
-from nasoa_runtime.documents.outcomes import ModelFacts, OutcomeRecord
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.documents.outcomes import OutcomeRecord
+from nasoa_runtime.documents.request import Result, Schedule
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
-from nasoa_runtime.online.decision import model_choices, overheads, rows_for
+from nasoa_runtime.online.decision import model_choices, model_facts, overheads, rows_for
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
-
-ALL_FROZEN_STAGES = tuple(range(6))
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -46,7 +43,7 @@ def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[Measur
             MeasuredModel(
                 model=reference(model),
                 frozen_stages_known={k: row.step_seconds for k, row in known.items()},
-                frozen_stages_missing=tuple(k for k in ALL_FROZEN_STAGES if k not in known),
+                frozen_stages_missing=tuple(k for k in FROZEN_STAGES if k not in known),
             )
         )
     return tuple(models)
@@ -79,30 +76,24 @@ def decide(
     return suggest(request, choices, probe.statistics, overheads(zoo.models, probe), predictor, grid)
 
 
-def schedule_document(observed: ObservedRequest, zoo: ZooManifest, schedule: Suggestion) -> dict[str, Any]:
+def schedule_document(
+    observed: ObservedRequest, zoo: ZooManifest, probe: ProbeResult, suggestion: Suggestion
+) -> Schedule:
     """The decision as it is persisted: whole, so that nothing of it is ever looked up again."""
-    regimes = [regime(c) for c in (schedule.chosen, *schedule.runners_up)]
+    regimes = tuple(regime(c) for c in (suggestion.chosen, *suggestion.runners_up))
     wanted = {r.model for r in regimes}
     models = [m for m in zoo.models if m.name in wanted]
-    return {
-        "formatVersion": 1,
-        "regimes": [r.model_dump(mode="json") for r in regimes],
-        "plannedSeconds": schedule.chosen.seconds,
-        "candidates": schedule.candidates,
-        "predictorVersion": schedule.predictor_version,
-        "zooVersion": zoo.version,
-        "models": [reference(m).model_dump(mode="json") for m in models],
-        "descriptors": {
-            m.name: {
-                "sourceAccuracy": m.source_accuracy,
-                "parameters": m.parameters,
-                "macs": m.macs,
-                "source": m.source,
-            }
-            for m in models
-        },
-        "decidedAt": observed.now.isoformat(),
-    }
+    return Schedule(
+        strategy=observed.spec.strategy,
+        regimes=regimes,
+        planned_seconds=suggestion.chosen.seconds,
+        candidates=suggestion.candidates,
+        predictor_version=suggestion.predictor_version,
+        zoo_version=zoo.version,
+        models=tuple(reference(m) for m in models),
+        facts=tuple(model_facts(m, probe.statistics) for m in models),
+        decided_at=observed.now,
+    )
 
 
 def regime(candidate: Candidate) -> Regime:
@@ -117,27 +108,14 @@ def regime(candidate: Candidate) -> Regime:
     )
 
 
-def learning_record(
-    observed: ObservedRequest, schedule: Mapping[str, Any], probe: ProbeResult, result: Mapping[str, Any]
-) -> OutcomeRecord:
+def learning_record(observed: ObservedRequest, schedule: Schedule, probe: ProbeResult, result: Result) -> OutcomeRecord:
     """What the predictor learns from: a description and an accuracy for each run that showed one."""
-    owner, known = observed.owner, probe.statistics
-    models = [
-        ModelFacts(
-            name=name,
-            source=described["source"],
-            source_accuracy=described["sourceAccuracy"],
-            parameters=described["parameters"],
-            macs=described["macs"],
-            domain_similarity=known.domain_similarity.get(described["source"]),
-        )
-        for name, described in schedule["descriptors"].items()
-    ]
+    owner = observed.owner
     return outcome_record(
         LearnedRequest(owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now),
-        models,
-        known,
-        [Run.model_validate(run) for run in result["runs"]],
-        None if result["result"] is None else result["result"]["chosen"],
-        strategy_named(observed.spec.strategy),
+        schedule.facts,
+        probe.statistics,
+        result.runs,
+        None if result.result is None else result.result.chosen,
+        strategy_named(schedule.strategy),
     )
