@@ -23,7 +23,7 @@ class ModelFacts(Record):
     macs: int | None = Field(default=None, ge=1)
     """Multiply-accumulates of one image."""
     domain_similarity: Accuracy | None = None
-    """Of the dataset to the model's source data: exp(-0.01 EMD)."""
+    """How similar the dataset is to the model's source data: exp(-0.01 EMD)."""
 
 
 class RunDescription(Record):
@@ -65,4 +65,4 @@ class AppliedMarker(Document):
 
     uid: str
     version: int = Field(ge=0)
-    """Of the predictor, after it had learned them."""
+    """The predictor's version after it had learned them."""

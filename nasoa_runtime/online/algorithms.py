@@ -38,7 +38,7 @@ def make_predictor(name: str, inputs: int, seed: int = 0, *, input_energy: float
     """The predictor called ``name``: ``adaptive-mlp`` or ``fixed-mlp-L``. See :class:`AdaptiveMLP`.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no predictor of that name.
     """
     if name == AdaptiveMLP.algorithm:
         return AdaptiveMLP(inputs, seed, input_energy=input_energy)

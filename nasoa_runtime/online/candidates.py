@@ -17,10 +17,10 @@ class Grid:
     learning_rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     frozen_stages: tuple[int, ...] = FROZEN_STAGES
     fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
-    """Of the largest number of iterations."""
+    """Shares of the most iterations that T_l allows."""
     most_epochs: float = 200.0
     least_steps: int = 4
-    """A schedule of fewer steps is none: warm-up and cosine need some."""
+    """Fewer steps are not scheduled: warm-up and cosine need some."""
 
     def __post_init__(self) -> None:
         if not (self.learning_rates and self.frozen_stages and self.fractions):
@@ -109,8 +109,7 @@ class Suggestion:
 
     chosen: Candidate
     runners_up: tuple[Candidate, ...]
-    """Best first, each with another model, learning rate or frozen stages than every one before it. Where two models
-    fit, they include another model than the chosen one's: what is left to try when that runs out of memory."""
+    """What the strategy hands over behind it, best first."""
     candidates: int
     """How many were ranked."""
     predictor_version: int

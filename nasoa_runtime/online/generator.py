@@ -30,7 +30,7 @@ def suggest(
     """Rank all that fits, and take of it what the request's strategy runs (SPEC 5, Generator).
 
     Raises:
-        UnknownStrategyError: there is none of the request's name.
+        UnknownStrategyError: there is no strategy of the request's name.
     """
     strategy = strategy_named(request.strategy)
     allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)

@@ -51,7 +51,7 @@ def policy_replay(
         first), ``limit_exceeded`` (requests that cost more than their limit).
 
     Raises:
-        UnknownStrategyError: there is none of that name.
+        UnknownStrategyError: there is no strategy of that name.
     """
     played_by = strategy_named(strategy)
     learner = Learner(algorithm, seed)

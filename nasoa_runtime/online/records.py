@@ -59,7 +59,7 @@ def read_records(path: Path | str, *, final_only: bool = False) -> list[Recorded
     """Read a CSV file of records, packed with gzip if its name ends in ``.gz``.
 
     Raises:
-        UnreadableRecords: the file is none, with the line and column at fault.
+        UnreadableRecords: it is not a file of records; the message names the line and column at fault.
         OSError: it can't be opened.
     """
     path = Path(path)

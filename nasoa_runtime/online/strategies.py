@@ -25,8 +25,10 @@ class UnknownStrategyError(ValueError):
 
 
 class Learned(Protocol):
-    """Of a request's runs, those that teach the predictor, in their order; ``delivered`` is the number of the one whose
-    model was delivered, ``None`` where none was."""
+    """Chooses those of a request's runs that teach the predictor, in their order.
+
+    ``delivered`` is the number of the run whose model was delivered, ``None`` where no run's was.
+    """
 
     def __call__(self, runs: Sequence[R], delivered: int | None) -> Sequence[R]: ...  # noqa: D102
 
@@ -127,7 +129,7 @@ def strategy_named(name: str) -> Strategy:
     """The strategy of this name.
 
     Raises:
-        UnknownStrategyError: there is none.
+        UnknownStrategyError: there is no such strategy; the message lists those that there are.
     """
     if name not in STRATEGIES:
         msg = f"unknown strategy {name!r}: write {' or '.join(STRATEGIES)}"

@@ -50,7 +50,7 @@ class WarmRecord:
     classes: int
     images_per_class: float
     iterations: int
-    """Of 32 images."""
+    """Steps of 32 images."""
     learning_rate: float
     """NaN where it is of another optimiser than ours."""
     frozen_stages: int

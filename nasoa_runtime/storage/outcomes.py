@@ -44,7 +44,7 @@ class PredictorObjects:
         """The state that is stored.
 
         Raises:
-            UnreadableDocumentError: it is none that this version can read.
+            UnreadableDocumentError: this version can't read it.
         """
         try:
             return state_bytes.load(state.body)

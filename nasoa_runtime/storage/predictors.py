@@ -29,7 +29,7 @@ from nasoa_runtime.storage.outcomes import PredictorObjects
 from nasoa_runtime.storage.s3 import Contended, ObjectStore
 
 ATTEMPTS = 50
-"""Of the compare-and-swap: so many other requests may be learned meanwhile."""
+"""How often the state is swapped at most: so many other requests may be learned meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LearnReceipt:
     """What learning came to."""
 
     version: int
-    """Of the predictor after this request was applied, whenever that was."""
+    """The predictor's version after this request was applied, whenever that was."""
     already: bool
     """Whether it had been applied before."""
 
