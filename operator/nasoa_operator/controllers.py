@@ -9,28 +9,28 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
 from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.observe import Documents, in_thread, observe_jobs
-from nasoa_operator.outcomes import JobContext, ObservedJob, explain
+from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
-from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.base import TERMINAL, SpecPart
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.reading import SpecError
+from nasoa_runtime.api.reading import read_spec as validated_spec
 from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.zoo import read_manifest
 
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S", bound=SpecPart)
 
 
 def read_spec(model: type[S], manifest: Manifest) -> S:
@@ -40,9 +40,9 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
         InvalidSpecError: it was written for another version of the API; admission would refuse it today.
     """
     try:
-        return model.model_validate(manifest["spec"])
-    except ValidationError as error:
-        message = f"spec.{explain(error)}: delete this object, and create it anew with what the CRD in force allows"
+        return validated_spec(model, manifest["spec"])
+    except SpecError as error:
+        message = f"{error}: delete this object, and create it anew with what the CRD in force allows"
         raise InvalidSpecError(message) from error
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_runtime.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
-from nasoa_runtime.api.search import NASSearchSpec, NASSearchStatus
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.finetune_status import FineTuneRequestStatus
+from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.api.search_status import NASSearchStatus
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.durations import duration, seconds
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from devcluster.__main__ import application as devcluster
 from nasoa_operator import blockage, metrics
 from nasoa_operator.settings import PREFIX, Settings
-from nasoa_runtime.api.finetune import RequestPhase
+from nasoa_runtime.api.finetune_status import RequestPhase
 from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
-from nasoa_runtime.api.search import SearchPhase
+from nasoa_runtime.api.search_status import SearchPhase
 from nasoa_runtime.cli.app import app
 from nasoa_runtime.storage import errors as store_errors
 

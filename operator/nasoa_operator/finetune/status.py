@@ -11,15 +11,15 @@ from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.conditions import Condition, Truth, set_condition, shorten
-from nasoa_runtime.api.finetune import (
+from nasoa_runtime.api.finetune_status import (
     Alternative,
+    ChosenSchedule,
     FineTuneRequestStatus,
     PredictorVersions,
+    ProbeFindings,
     RequestPhase,
     RequestResult,
     RunProgress,
-    Schedule,
-    Statistics,
 )
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.durations import seconds
@@ -100,14 +100,14 @@ def condition(
     return set_condition(before, kind, truth, reason, message, observed.object_generation, observed.now)
 
 
-def statistics(observed: ObservedRequest) -> Statistics | None:
+def statistics(observed: ObservedRequest) -> ProbeFindings | None:
     """What the probe found."""
     document = observed.document("probe")
     if document is None:
         return None
     probe = document["result"]
     measured = {k: probe[k] for k in ("startup_seconds", "loading_seconds_per_image", "step_correction")}
-    return Statistics.model_validate({**probe["statistics"], **measured})
+    return ProbeFindings.model_validate({**probe["statistics"], **measured})
 
 
 def alternative(regime: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,13 +121,13 @@ def alternative(regime: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def schedule(observed: ObservedRequest) -> Schedule | None:
+def schedule(observed: ObservedRequest) -> ChosenSchedule | None:
     """What was chosen, and before what."""
     document = observed.document("schedule")
     if document is None:
         return None
     chosen, *others = document["regimes"]
-    return Schedule(
+    return ChosenSchedule(
         **alternative(chosen),
         planned_seconds=document["plannedSeconds"],
         candidates=document["candidates"],

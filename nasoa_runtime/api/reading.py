@@ -1,0 +1,83 @@
+"""Reading a spec, for the operator and the command line alike, and telling what is wrong with one.
+
+Messages have the words of the API server's: what it says of a field that it refuses is said here of the same field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from nasoa_runtime.api.base import SpecPart
+
+S = TypeVar("S", bound=SpecPart)
+
+MESSAGE_LIMIT = 500
+_TYPES = {
+    "string": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "tuple": "array",
+    "dict": "object",
+    "model": "object",
+}
+"""What pydantic calls a type, and what the API server calls it."""
+
+
+class SpecError(ValueError):
+    """A spec that admission would refuse. The message is ``spec.<path>: <what is wrong>``."""
+
+
+def read_spec(kind: type[S], spec: Any) -> S:
+    """The spec ``spec``, as it stands in YAML, of a kind.
+
+    Strict, as the API server is: text is no number, a number no text, and fields have the names of the YAML only.
+
+    Raises:
+        SpecError: it breaks a rule; the message names the field and says what to write instead.
+    """
+    try:
+        body = json.dumps(_without_nulls(spec), default=str)
+        return kind.model_validate_json(body, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise SpecError(first_problem(error)) from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """``value`` without the fields that are null: the API server takes these for left out."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a spec, with the path of the field, in one line."""
+    problem = error.errors(include_url=False)[0]
+    return f"{path_of(problem['loc'])}: {_message(problem)}"[:MESSAGE_LIMIT]
+
+
+def path_of(location: Iterable[str | int]) -> str:
+    """The path of a field as the API server writes it, such as ``spec.grid.learningRates[0]``."""
+    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _message(problem: Any) -> str:
+    """What is wrong with a field, in the words of the API server where it has some."""
+    kind: str = problem["type"]
+    base, _, rest = kind.partition("_")
+    if kind == "missing":
+        return "Required value"
+    if kind == "extra_forbidden":
+        return "unknown field"
+    if kind == "literal_error":
+        names = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        supported = ", ".join(f'"{name}"' for name in names)
+        return f"Unsupported value: {json.dumps(problem['input'], default=str)}: supported values: {supported}"
+    if base in _TYPES and rest in {"type", "parsing", "from_float"}:
+        return f"must be of type {_TYPES[base]}"
+    return re.sub(r"^[A-Z][a-z]+ should ", "should ", str(problem["msg"]))
