@@ -17,6 +17,7 @@ from nasoa_runtime.api.base import SpecPart
 S = TypeVar("S", bound=SpecPart)
 
 MESSAGE_LIMIT = 500
+UNKNOWN = "extra_forbidden"
 _TYPES = {
     "string": "string",
     "int": "integer",
@@ -56,8 +57,11 @@ def _without_nulls(value: Any) -> Any:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem of a spec, with the path of the field, in one line."""
-    problem = error.errors(include_url=False)[0]
+    """The first problem of a spec, with the path of the field, in one line.
+
+    A field that there is not comes before all others: it is often the misspelt name of one that is then missing.
+    """
+    problem = min(error.errors(include_url=False), key=lambda each: each["type"] != UNKNOWN)
     return f"{path_of(problem['loc'])}: {_message(problem)}"[:MESSAGE_LIMIT]
 
 
@@ -72,7 +76,7 @@ def _message(problem: Any) -> str:
     base, _, rest = kind.partition("_")
     if kind == "missing":
         return "Required value"
-    if kind == "extra_forbidden":
+    if kind == UNKNOWN:
         return "unknown field"
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", problem["ctx"]["expected"])

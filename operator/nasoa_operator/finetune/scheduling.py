@@ -9,11 +9,10 @@ from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
 from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
-from nasoa_runtime.durations import seconds
-from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
-from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
-from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
+from nasoa_runtime.online.decision import rows_for
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.planning import suggest_for
 
 ALL_FROZEN_STAGES = tuple(range(6))
 
@@ -53,26 +52,7 @@ def decide(
     observed: ObservedRequest, zoo: ZooManifest, predictor: PredictorState, probe: ProbeResult
 ) -> Suggestion | NothingFits:
     """The schedule that the predictor chooses now."""
-    spec = observed.spec
-    request = Request(
-        time_limit_seconds=seconds(spec.time_limit),
-        batch_size=spec.batch_size,
-        model=spec.pins.model,
-        learning_rate=spec.pins.learning_rate,
-        frozen_stages=spec.pins.frozen_stages,
-        steps=spec.pins.steps,
-        most_parameters=spec.limits.max_parameters,
-        most_inference_milliseconds=spec.limits.max_inference_milliseconds,
-        infeasible=frozenset(probe.infeasible),
-    )
-    grid = Grid(
-        learning_rates=spec.grid.learning_rates,
-        frozen_stages=spec.grid.frozen_stages,
-        fractions=spec.grid.step_fractions,
-        most_epochs=spec.grid.max_epochs,
-    )
-    choices = model_choices(zoo.models, probe, spec.batch_size)
-    return suggest(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
+    return suggest_for(observed.spec, zoo, probe, predictor)
 
 
 def schedule_document(observed: ObservedRequest, zoo: ZooManifest, schedule: Suggestion) -> dict[str, Any]:

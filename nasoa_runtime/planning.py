@@ -1,0 +1,58 @@
+"""From a request to what is suggested for it. Planning in advance and planning for real are this one function. Pure."""
+
+from __future__ import annotations
+
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.boundary import ProbeResult
+from nasoa_runtime.documents.zoo import ZooManifest
+from nasoa_runtime.durations import seconds
+from nasoa_runtime.online.candidates import Grid, NothingFits, Request, Suggestion
+from nasoa_runtime.online.decision import model_choices, overheads, statistics_of
+from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.state import PredictorState
+
+
+def suggest_for(
+    spec: FineTuneRequestSpec, zoo: ZooManifest, probe: ProbeResult, predictor: PredictorState
+) -> Suggestion | NothingFits:
+    """The schedule that ``predictor`` suggests for a request, or why there is none.
+
+    Args:
+        spec: what is asked for.
+        zoo: what there is to choose from.
+        probe: what is known of the dataset, and of the device that the request runs on.
+        predictor: what has been learned so far; asking changes nothing.
+    """
+    return suggest(
+        request_of(spec, probe),
+        model_choices(zoo.models, probe, spec.batch_size),
+        statistics_of(probe),
+        overheads(zoo.models, probe),
+        predictor,
+        grid_of(spec),
+    )
+
+
+def request_of(spec: FineTuneRequestSpec, probe: ProbeResult) -> Request:
+    """What the generator must keep to."""
+    return Request(
+        time_limit_seconds=seconds(spec.time_limit),
+        batch_size=spec.batch_size,
+        model=spec.pins.model,
+        learning_rate=spec.pins.learning_rate,
+        frozen_stages=spec.pins.frozen_stages,
+        steps=spec.pins.steps,
+        most_parameters=spec.limits.max_parameters,
+        most_inference_milliseconds=spec.limits.max_inference_milliseconds,
+        infeasible=frozenset(probe.infeasible),
+    )
+
+
+def grid_of(spec: FineTuneRequestSpec) -> Grid:
+    """What the generator chooses among."""
+    return Grid(
+        learning_rates=spec.grid.learning_rates,
+        frozen_stages=spec.grid.frozen_stages,
+        fractions=spec.grid.step_fractions,
+        most_epochs=spec.grid.max_epochs,
+    )
