@@ -21,7 +21,7 @@ class ProbeFindings(StatusPart):
     classes: int | None = Field(default=None, ge=0)
     """Number of classes, which are the class folders."""
     images: int | None = Field(default=None, ge=0)
-    """Number of training images."""
+    """Number of images in the training split."""
     validation_images: int | None = Field(default=None, ge=0)
     """Number of validation images: all choices are made by the accuracy on these."""
     test_images: int | None = Field(default=None, ge=0)
@@ -48,13 +48,13 @@ class Alternative(StatusPart):
     """A candidate that was ranked behind the chosen one."""
 
     model: str = Field(max_length=128)
-    """Name of the zoo's model."""
+    """Name of the zoo's model to fine-tune."""
     learning_rate: float = Field(gt=0)
     """Peak learning rate of the training."""
     frozen_stages: FrozenStages
     """How much of the model is not trained: 0 trains all of it, 5 the classifier only."""
     steps: int = Field(ge=1)
-    """Number of training steps."""
+    """Number of training steps to do."""
     predicted_accuracy: Fraction
     """Validation accuracy that the predictor expects, from 0 to 1. Candidates are ranked by it; as a figure it may be
     off by 15 to 30 percentage points, in either direction, until the predictor has learned from more requests."""
@@ -102,7 +102,7 @@ class RequestResult(StatusPart):
     seconds: float = Field(ge=0)
     """Time used of the time limit over all attempts, in seconds."""
     time_limit_seconds: float = Field(gt=0)
-    """The time limit, in seconds."""
+    """Time limit of the request, in seconds."""
     steps: int = Field(ge=0)
     """Number of training steps that were done."""
     step_seconds: float = Field(gt=0)
@@ -156,7 +156,7 @@ class FineTuneRequestStatus(StatusPart):
     predictor: PredictorVersions | None = None
     """Versions of the predictor that chose the schedule and that has learned from the outcome."""
     start_time: Timestamp | None = None
-    """When the request was accepted."""
+    """When the request was accepted for the first time."""
     completion_time: Timestamp | None = None
     """When the request succeeded or failed."""
     message: Message | None = None

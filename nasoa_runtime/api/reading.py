@@ -84,4 +84,4 @@ def _message(problem: Any) -> str:
         return f"Unsupported value: {json.dumps(problem['input'], default=str)}: supported values: {supported}"
     if base in _TYPES and rest in {"type", "parsing", "from_float"}:
         return f"must be of type {_TYPES[base]}"
-    return re.sub(r"^[A-Z][a-z]+ should ", "should ", str(problem["msg"]))
+    return re.sub(r"^[A-Z][a-z]+ should ", "should ", str(problem["msg"])).replace("match pattern", "match")

@@ -183,8 +183,8 @@ def _no_fp16_on_cpu(part: str, precision_of: Callable[[NASSearchSpec], Precision
 
 
 class NASSearchSpec(SpecPart):
-    """What to search, on which data and device, and for how long. All but suspend, parallelism and limits is decided at
-    creation."""
+    """What to search, on which data and device, and for how long. Everything but suspend, parallelism and limits is
+    decided at creation."""
 
     RULES = (
         Rule(

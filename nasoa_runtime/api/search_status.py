@@ -83,11 +83,11 @@ class NASSearchStatus(StatusPart):
     space_size: SpaceSize | None = None
     """Number of members of the space that is searched."""
     start_time: Timestamp | None = None
-    """When the search was accepted."""
+    """When the search was accepted for the first time."""
     completion_time: Timestamp | None = None
     """When the search succeeded or failed."""
     gpu_seconds: float = Field(default=0, ge=0)
-    """Seconds of all pods that have ended, times the GPUs of each pod (times its cores on CPUs)."""
+    """GPU-seconds of all pods that have ended: their seconds, times the GPUs of each pod (times its cores on CPUs)."""
     message: Message | None = None
     """What the search does or waits for, or why it failed."""
 
