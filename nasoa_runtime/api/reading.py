@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -56,18 +55,14 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a spec, with the path of the field, in one line.
+def first_problem(error: ValidationError, root: str = "spec") -> str:
+    """The first problem of a spec, or of what else is at ``root``, with the path of the field, in one line.
 
     A field that there is not comes before all others: it is often the misspelt name of one that is then missing.
     """
     problem = min(error.errors(include_url=False), key=lambda each: each["type"] != UNKNOWN)
-    return f"{path_of(problem['loc'])}: {_message(problem)}"[:MESSAGE_LIMIT]
-
-
-def path_of(location: Iterable[str | int]) -> str:
-    """The path of a field as the API server writes it, such as ``spec.grid.learningRates[0]``."""
-    return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    return f"{path}: {_message(problem)}".lstrip(".: ")[:MESSAGE_LIMIT]
 
 
 def _message(problem: Any) -> str:
@@ -84,4 +79,5 @@ def _message(problem: Any) -> str:
         return f"Unsupported value: {json.dumps(problem['input'], default=str)}: supported values: {supported}"
     if base in _TYPES and rest in {"type", "parsing", "from_float"}:
         return f"must be of type {_TYPES[base]}"
-    return re.sub(r"^[A-Z][a-z]+ should ", "should ", str(problem["msg"])).replace("match pattern", "match")
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return re.sub(r"^[A-Z][a-z]+ should ", "should ", said).replace("match pattern", "match")

@@ -20,6 +20,7 @@ ENDPOINT_VARIABLE = "NASOA_S3_ENDPOINT"
 REGION_VARIABLE = "NASOA_S3_REGION"
 BUCKET_VARIABLE = "NASOA_SYSTEM_BUCKET"
 DEFAULT_BUCKET = "nasoa-system"
+DEFAULT_REGION = "us-east-1"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
@@ -30,7 +31,7 @@ class RefusedError(Exception):
 
 def system_store(environment: Mapping[str, str] = os.environ) -> tuple[ObjectStore, str]:
     """The store and the system bucket that the environment names; credentials come from the usual chain."""
-    store = connect(environment.get(ENDPOINT_VARIABLE) or None, environment.get(REGION_VARIABLE) or "us-east-1")
+    store = connect(environment.get(ENDPOINT_VARIABLE) or None, environment.get(REGION_VARIABLE) or DEFAULT_REGION)
     return store, environment.get(BUCKET_VARIABLE) or DEFAULT_BUCKET
 
 

@@ -14,12 +14,12 @@ from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, syst
 from nasoa_runtime.storage.imports import import_model, register_extractor
 from nasoa_runtime.storage.zoo import IMPORT, NAME, list_zoos, publish, read_manifest
 
-zoo = typer.Typer(no_args_is_help=True, help="The zoos of pretrained models.")
+zoo = typer.Typer(no_args_is_help=True, help="Look at the zoos of pretrained models, and bring models in.")
 
 
 @zoo.command(name="list")
 def list_all(as_json: JsonFlag = False) -> None:
-    """All zoos."""
+    """List all zoos."""
     store, bucket = system_store()
     document = []
     for name in list_zoos(store, bucket):
@@ -41,7 +41,7 @@ def list_all(as_json: JsonFlag = False) -> None:
 
 @zoo.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the zoo.")], as_json: JsonFlag = False) -> None:
-    """The models of a zoo."""
+    """Show the models of a zoo."""
     store, bucket = system_store()
     manifest = zoo_manifest(store, bucket, name)
     head = {
@@ -71,30 +71,42 @@ def show(name: Annotated[str, typer.Argument(help="Name of the zoo.")], as_json:
 
 @zoo.command(name="import")
 def import_network(
-    name: Annotated[str, typer.Option(help="Name of the model (or extractor).")],
+    name: Annotated[str, typer.Option(help="Name of the model or extractor.")],
     architecture: Annotated[str, typer.Option(help="An encoding, timm:NAME or torchvision:NAME.")],
     weights: Annotated[
         Path,
-        typer.Option(exists=True, dir_okay=False, help=".safetensors, .pt or .pth; no code of it is run."),
+        typer.Option(exists=True, dir_okay=False, help="A .safetensors, .pt or .pth file; no code in it is run."),
     ],
-    target: Annotated[str | None, typer.Option("--zoo", help="Zoo to import into; it is made if need be.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--zoo", help="Zoo to import the model into; it is created if there is none of this name."),
+    ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Number of outputs, or a file with one class name a line; else the weights'.")
+        str | None,
+        typer.Option(
+            help="Number of classes, or a text file with one class name a line; without it, the weights tell."
+        ),
     ] = None,
-    source: Annotated[str, typer.Option(help="Name of the data that the weights were trained on.")] = "imagenet",
+    source: Annotated[str, typer.Option(help="Name of the dataset that the weights were trained on.")] = "imagenet",
     source_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Top-1 on that data's validation split.")
+        float | None,
+        typer.Option(min=0, max=1, help="Top-1 accuracy on that dataset's validation images, from 0 to 1."),
     ] = None,
-    image_size: Annotated[int, typer.Option(min=8, help="Pixels a side of the input.")] = 224,
-    precision: Annotated[Precision, typer.Option(help="In which the model trains fastest.")] = "fp32",
-    channels_last: Annotated[bool, typer.Option(help="Whether it trains fastest in this memory layout.")] = False,
-    low_resolution_stem: Annotated[bool, typer.Option(help="Stem without strides; encodings only.")] = False,
+    image_size: Annotated[int, typer.Option(min=8, help="Width and height of the model's input, in pixels.")] = 224,
+    precision: Annotated[Precision, typer.Option(help="Number format in which the model trains fastest.")] = "fp32",
+    channels_last: Annotated[
+        bool, typer.Option(help="Whether the model trains fastest with channels last in memory.")
+    ] = False,
+    low_resolution_stem: Annotated[
+        bool, typer.Option(help="Whether the stem has no strides; for encodings only.")
+    ] = False,
     extractor: Annotated[
-        bool, typer.Option("--extractor", help="Register as a feature space of domain similarity instead.")
+        bool,
+        typer.Option("--extractor", help="Register a feature extractor, which compares datasets, instead of a model."),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring a pretrained model into a zoo, or register one as extractor."""
+    """Bring a pretrained model into a zoo, or register one as a feature extractor."""
     if not extractor and (target is None or source_accuracy is None):
         lacking = "--zoo" if target is None else "--source-accuracy"
         msg = f"{lacking} is missing: a zoo's model needs --zoo and --source-accuracy (an extractor needs neither)"

@@ -204,6 +204,11 @@ def test_a_space_is_read_from_yaml(nasoa, tmp_path, text) -> None:
         pytest.param("maxLayers: 9", "write 1 to 3", id="too many layers"),
         pytest.param("[1, 2]", "write bounds by name", id="a list"),
         pytest.param("{", "not a YAML file", id="no YAML"),
+        pytest.param("maxLayers: two", "maxLayers: must be of type integer", id="a word for a number"),
+        pytest.param("firstChannels: [15]", "firstChannels [15]: write even numbers", id="odd channels"),
+        pytest.param("kind: NASSearch\nspec: 3", "spec: write bounds by name", id="a search without a spec"),
+        pytest.param("kind: NASSearch\nspec: {blockPhase: 3}", "blockPhase: write bounds", id="a phase without fields"),
+        pytest.param("kind: FineTuneRequest", "has a FineTuneRequest; give a file with a NASSearch", id="a request"),
     ],
 )
 def test_a_wrong_space_is_refused(nasoa, tmp_path, text, words) -> None:
