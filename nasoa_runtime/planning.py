@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.boundary import ProbeResult
 from nasoa_runtime.documents.zoo import ZooManifest
-from nasoa_runtime.durations import seconds
+from nasoa_runtime.durations import duration, seconds
 from nasoa_runtime.online.candidates import Grid, NothingFits, Request, Suggestion
 from nasoa_runtime.online.decision import model_choices, overheads, statistics_of
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.state import PredictorState
+
+HEADROOM = 1.25
+"""An advised time limit over the least one: the next probe may see the node busier."""
 
 
 def suggest_for(
@@ -56,3 +61,13 @@ def grid_of(spec: FineTuneRequestSpec) -> Grid:
         fractions=spec.grid.step_fractions,
         most_epochs=spec.grid.max_epochs,
     )
+
+
+def why_nothing_fits(nothing: NothingFits) -> str:
+    """Why there is no schedule: the field that rules it out, and what to write instead."""
+    fields = {"UnknownModel": "spec.pins.model", "NoModelWithinLimits": "spec.limits"}
+    message = f"{fields.get(nothing.reason, 'spec.timeLimit')}: {nothing.message}"
+    if nothing.least_seconds is None:
+        return message
+    enough = duration(math.ceil(HEADROOM * nothing.least_seconds))
+    return f"{message}, by this probe; write timeLimit: {enough} or more, as start-up times vary"

@@ -18,12 +18,9 @@ from nasoa_runtime.documents.base import first_problem
 from nasoa_runtime.documents.keys import RequestKeys
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
-from nasoa_runtime.planning import suggest_for
+from nasoa_runtime.planning import suggest_for, why_nothing_fits
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.s3 import ObjectStore
-
-BLAMED = {"TimeLimitTooShort": "spec.timeLimit: ", "UnknownModel": "spec.pins.model: "}
-"""Why nothing fits, and the field to change."""
 
 
 def plan(
@@ -48,7 +45,7 @@ def plan(
     predictor = read_state(store, bucket, zoo.name, [model.name for model in zoo.models])
     suggestion = suggest_for(request.spec, zoo, probe, predictor)
     if isinstance(suggestion, NothingFits):
-        raise RefusedError(BLAMED.get(suggestion.reason, "") + suggestion.message)
+        raise RefusedError(why_nothing_fits(suggestion))
     document = describe(request, zoo.version, origin, suggestion)
     rows = [
         (c.model, c.learning_rate, c.frozen_stages, c.iterations, c.seconds, f"{100 * c.predicted_accuracy:.1f}%")

@@ -78,9 +78,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        msg = f"{path}: no weights that can be read without running code: {first}"
+    except SafetensorError as error:
+        msg = f"{path}: not a safetensors file: {error}"
+        raise BadInputError(msg) from error
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        # What torch says of it is advice to run the code.
+        msg = f"{path}: has no weights that can be read without running code: save model.state_dict(), not the model"
         raise BadInputError(msg) from error
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +28,12 @@ from nasoa_runtime.boundary import (
     ProbeResult,
     Regime,
 )
-from nasoa_runtime.durations import duration, seconds
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import NothingFits
+from nasoa_runtime.planning import why_nothing_fits
 
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
-HEADROOM = 1.25
-"""Of an advised time limit over the least one: the next probe may see the node busier."""
 BACKSTOP_FACTOR, BACKSTOP_SECONDS = 2, 900
 """When Kubernetes itself ends a fine-tuning Job that no longer keeps its own clock."""
 
@@ -123,7 +121,7 @@ def schedule(observed: ObservedRequest) -> Plan:
     known = probe_result(observed)
     decision = decide(observed, observed.zoo, observed.predictor, known)
     if isinstance(decision, NothingFits):
-        return fail(observed, nothing_fits(decision))
+        return fail(observed, Failure(decision.reason, why_nothing_fits(decision)))
     chosen = decision.chosen
     message = (
         f"{chosen.model}, learning rate {chosen.learning_rate:g}, {chosen.frozen_stages} frozen stages, "
@@ -134,16 +132,6 @@ def schedule(observed: ObservedRequest) -> Plan:
     return Plan(
         documents=(Document(observed.key("schedule"), body, Event("Scheduled", message, "schedule")),), again=True
     )
-
-
-def nothing_fits(decision: NothingFits) -> Failure:
-    """Why there is no schedule, by the field that rules it out, with what to write instead."""
-    fields = {"UnknownModel": "spec.pins.model", "NoModelWithinLimits": "spec.limits"}
-    message = f"{fields.get(decision.reason, 'spec.timeLimit')}: {decision.message}"
-    if decision.least_seconds is not None:
-        enough = duration(math.ceil(HEADROOM * decision.least_seconds))
-        message += f", by this probe; write timeLimit: {enough} or more, as start-up times vary"
-    return Failure(decision.reason, message)
 
 
 def finetune(observed: ObservedRequest) -> Plan:
