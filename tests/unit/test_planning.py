@@ -36,7 +36,7 @@ def a_spec(**overrides):
 def test_all_that_a_request_demands_reaches_the_generator():
     pins = {"model": "small", "learningRate": 0.02, "frozenStages": 3, "steps": 70}
     limits = {"maxParameters": 1000, "maxInferenceMilliseconds": 2.5}
-    assert {len(Pins.model_fields), len(RequestLimits.model_fields)} == {len(pins), len(limits)}
+    assert (len(Pins.model_fields), len(RequestLimits.model_fields)) == (len(pins), len(limits))
     spec = a_spec(timeLimit="1m30s", batchSize=16, pins=pins, limits=limits)
     assert request_of(spec, PROBE) == Request(
         time_limit_seconds=90.0,
