@@ -143,8 +143,8 @@ class FineTuneRequestStatus(StatusPart):
     """Where the request is: Pending until it is accepted; Probing the data and the node; Planned if suspend keeps the
     chosen schedule from running; Training; Learning, which teaches the predictor; then Succeeded or Failed."""
     conditions: Conditions = ()
-    """Accepted, Planned, and at the end Complete or Failed. PodsRunnable and StorageReachable appear once something has
-    stood in the way, and are False while it does."""
+    """Accepted, Planned, and at the end Complete or Failed. PodsRunnable, StorageReachable and DocumentsReadable appear
+    once something has stood in the way, and are False while it does."""
     statistics: ProbeFindings | None = None
     """What the probe found out about the dataset and the node."""
     schedule: ChosenSchedule | None = None

