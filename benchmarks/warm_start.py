@@ -124,7 +124,7 @@ def write_sizes(models: Iterable[str]) -> None:
     """Build the models by timm, with random weights, and count."""
     import timm  # noqa: PLC0415 - takes seconds, and only counting needs it.
 
-    from nasoa_runtime.pods.importing import count_macs  # noqa: PLC0415
+    from nasoa_runtime.pods.measure import complexity_of  # noqa: PLC0415
 
     with SIZES.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -132,7 +132,8 @@ def write_sizes(models: Iterable[str]) -> None:
         for name in sorted(models):
             model = timm.create_model(name)
             image_size = model.pretrained_cfg["input_size"][-1]
-            writer.writerow((name, sum(p.numel() for p in model.parameters()), count_macs(model, image_size)))
+            cost = complexity_of(model, image_size)
+            writer.writerow((name, cost.parameters, cost.macs))
 
 
 def lessons(curves: Sequence[Curve]) -> list[WarmRecord]:

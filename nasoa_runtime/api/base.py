@@ -1,28 +1,20 @@
-"""What every model of the API is built on, and how a CEL rule is attached to one."""
+"""What every model of the API is built on."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from nasoa_runtime.api.rules import VALIDATIONS, Rule, check
 
 GROUP = "nasoa.io"
 VERSION = "v1alpha1"
-VALIDATIONS = "x-kubernetes-validations"
 TERMINAL = ("Succeeded", "Failed")
 """Phases in which an object of either kind has ended."""
-
-
-def rule(expression: str, message: str, *, field_path: str | None = None) -> dict[str, str]:
-    """A CEL rule of the API server; ``message`` says what to write instead."""
-    entry = {"rule": expression, "message": message}
-    return entry | ({"fieldPath": field_path} if field_path else {})
-
-
-def rules(*entries: dict[str, str]) -> dict[str, Any]:
-    """Schema extras that carry CEL rules, for ``Field(json_schema_extra=...)`` or a model's config."""
-    return {VALIDATIONS: list(entries)}
 
 
 class SpecPart(BaseModel):
@@ -36,6 +28,22 @@ class SpecPart(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    """What must hold between the part's fields."""
+
+    @model_validator(mode="after")
+    def _obey(self) -> Self:
+        check(self.RULES, self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let the API server check the rules too."""
+        result = handler(schema)
+        if cls.RULES:
+            handler.resolve_ref_schema(result)[VALIDATIONS] = [rule.entry() for rule in cls.RULES]
+        return result
 
     def to_manifest(self) -> dict[str, Any]:
         """The part as it stands in YAML: camelCase, without what is not set."""

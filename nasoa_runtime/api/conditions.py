@@ -24,20 +24,20 @@ Truth = Literal["True", "False", "Unknown"]
 
 
 class Condition(StatusPart):
-    """One aspect of an object's state."""
+    """One aspect of an object's state, as in the Kubernetes API conventions."""
 
     type: str = Field(min_length=1, max_length=63, pattern="^[A-Z][A-Za-z]*$")
-    """What the condition is about."""
+    """What the condition is about, such as Accepted or Complete."""
     status: Truth
-    """Whether it holds."""
+    """Whether the condition holds: True, False, or Unknown."""
     reason: str = Field(min_length=1, max_length=63, pattern="^[A-Z][A-Za-z0-9]*$")
-    """Why, for programs."""
+    """Why the condition has this status, in one word that programs can compare."""
     message: Message = ""
-    """Why, for people."""
+    """Why the condition has this status, and what to do about it."""
     observed_generation: int = Field(ge=0)
-    """Generation of the object that this was found for."""
+    """Generation of the object (metadata.generation) for which this was found."""
     last_transition_time: Timestamp
-    """When `status` last changed."""
+    """When the status of the condition last changed from one value to another."""
 
 
 Conditions = Annotated[

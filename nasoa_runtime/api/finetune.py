@@ -1,261 +1,138 @@
-"""FineTuneRequest: which data, in which time, and what came of it."""
+"""The spec of a FineTuneRequest: which data, in which time, from which zoo.
+
+Docstrings of classes and fields are what `kubectl explain` prints; see :mod:`nasoa_runtime.api.parts`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, computed_field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticKnownError
 
-from nasoa_runtime.api.base import SpecPart, StatusPart, rule, rules
-from nasoa_runtime.api.conditions import Conditions, Message
+from nasoa_runtime.api.base import SpecPart
+from nasoa_runtime.api.parts import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.rules import Rule
 from nasoa_runtime.api.types import (
     BatchSize,
-    DatasetSpec,
-    DeviceSpec,
     Duration,
-    Fraction,
+    FrozenStages,
     LearningRate,
     Name,
     OutputUri,
-    PodTemplate,
     Seed,
-    StorageSpec,
-    Timestamp,
-    percent,
 )
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.online.strategies import STRATEGIES
 
-FrozenStages = Annotated[int, Field(ge=0, le=5)]
+
+def _is_strategy(name: str) -> str:
+    if name not in STRATEGIES:
+        raise PydanticKnownError("literal_error", {"expected": " or ".join(repr(known) for known in STRATEGIES)})
+    return name
+
+
+Strategy = Annotated[str, AfterValidator(_is_strategy), Field(json_schema_extra={"enum": list(STRATEGIES)})]
 ModelName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Pins(SpecPart):
-    """What the schedule must have; the generator chooses the rest."""
+    """What the schedule must have; the predictor chooses the rest."""
 
     model: ModelName | None = None
-    """A model of the zoo."""
+    """The zoo's model to fine-tune; `nasoa zoo show` lists them. When left out, the predictor chooses one."""
     learning_rate: LearningRate | None = None
-    """Peak learning rate."""
+    """Peak learning rate: it is reached after a linear warm-up, and a cosine takes it to zero. When left out, the
+    predictor chooses one of grid.learningRates."""
     frozen_stages: FrozenStages | None = None
-    """0 trains all, 1 freezes the stem, k the stem and stages up to k - 1, 5 trains the classifier only."""
+    """How much of the model is not trained: 0 trains all of it, 1 freezes the stem, k freezes the stem and the stages
+    up to k - 1, and 5 trains the classifier only. When left out, the predictor chooses one of grid.frozenStages."""
     steps: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Training steps; the request fails if they don't fit in the time limit."""
+    """Number of training steps; the request fails if they don't fit in the time limit. When left out, the predictor
+    chooses among what fits."""
 
 
 class RequestLimits(SpecPart):
-    """What the delivered model may need."""
+    """What the delivered model may need at most."""
 
     max_parameters: int | None = Field(default=None, ge=1, le=2**53)
-    """Most parameters of the model."""
+    """The most parameters (weights) that the model may have, such as 5000000. When left out, any number will do."""
     max_inference_milliseconds: float | None = Field(default=None, gt=0, le=1e9)
-    """Longest forward pass, per image, at the batch size of the zoo's step-time table."""
+    """The longest that the model may take for one image, in milliseconds, measured on the request's device at its batch
+    size. When left out, any time will do."""
 
 
 class GridSpec(SpecPart):
-    """Candidates that the generator ranks for each model."""
+    """The candidates: every model of the zoo with every combination of these values that fits in the time limit."""
 
     learning_rates: tuple[LearningRate, ...] = Field(
         default=(0.001, 0.003, 0.01, 0.03, 0.1), min_length=1, max_length=16
     )
-    """Peak learning rates."""
-    frozen_stages: tuple[FrozenStages, ...] = Field(default=(0, 1, 2, 3, 4, 5), min_length=1, max_length=6)
-    """Numbers of frozen stages."""
+    """The peak learning rates that may be chosen."""
+    frozen_stages: tuple[FrozenStages, ...] = Field(default=FROZEN_STAGES, min_length=1, max_length=len(FROZEN_STAGES))
+    """The numbers of frozen stages that may be chosen: 0 trains the whole model, 5 the classifier only. The less is
+    trained, the more steps fit in the same time."""
     step_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         default=(1.0, 0.5, 0.25, 0.125), min_length=1, max_length=8
     )
-    """Shares of the most steps that the time limit allows."""
+    """How long a training may be, as fractions of the most steps that fit in the time limit. Keep only 1 to use all of
+    the time."""
     max_epochs: float = Field(default=200, gt=0, le=10_000)
-    """Most epochs, however much time there is."""
+    """The most epochs (passes over the training images) that may be chosen, however much time there is."""
 
 
 class FineTuneRequestSpec(SpecPart):
-    """Which data is fine-tuned on, in which time, from which zoo."""
+    """Which data to fine-tune on, in which time, and from which zoo. All but suspend and limits is decided at
+    creation."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.device.type == 'cuda' || !has(self.podTemplate.resources)"
-                " || !('nvidia.com/gpu' in self.podTemplate.resources.limits)",
-                "asks for nvidia.com/gpu, but device.type is cpu: remove it, or set device.type to cuda",
-                field_path=".podTemplate.resources.limits",
-            )
-        )
+    RULES = (
+        Rule(
+            "self.device.type == 'cuda' || !has(self.podTemplate.resources)"
+            " || !('nvidia.com/gpu' in self.podTemplate.resources.limits)",
+            lambda spec: (
+                spec.device.type == "cuda"
+                or spec.pod_template.resources is None
+                or "nvidia.com/gpu" not in spec.pod_template.resources.limits
+            ),
+            "asks for nvidia.com/gpu, but device.type is cpu: remove it, or set device.type to cuda",
+            field_path=".podTemplate.resources.limits",
+        ),
     )
 
     dataset: DatasetSpec
-    """Images that the model is fine-tuned on."""
+    """The images that the model is fine-tuned on."""
     time_limit: Duration
-    """Time from process start to published model, over all attempts. It is never exceeded."""
+    """Time for fine-tuning, such as 90s, 30m or 1h30m; it is never exceeded. It counts while a container of the
+    fine-tuning Job runs, from the start of the process to the published model, over all attempts. Waiting in a queue,
+    pulling images and the probe of the data do not count."""
     zoo: Name
-    """Zoo that the model is chosen from."""
+    """Name of the zoo that the model is chosen from. A request waits for a zoo that is not there yet."""
     storage: StorageSpec = StorageSpec()
-    """How pods reach S3."""
+    """How the pods reach S3. When left out, they use the identity of their service account."""
     output_uri: OutputUri = Field(alias="outputURI")
-    """`s3://BUCKET/PREFIX` under which checkpoints and the model are written."""
+    """Where checkpoints and the model go, s3://BUCKET/PREFIX. Each request writes below a folder that is named by its
+    UID, so several may share one prefix."""
     device: DeviceSpec = DeviceSpec()
-    """What the fine-tuning pod computes on."""
-    strategy: Literal["OneShot"] = "OneShot"
-    """`OneShot` runs the best candidate, once."""
+    """What the request's pods compute on. When left out, it is one CPU core."""
+    strategy: Strategy = Field(
+        default="OneShot",
+        description=f"How the time limit is spent. {' '.join(strategy.summary for strategy in STRATEGIES.values())}",
+    )
     batch_size: BatchSize = 32
-    """Images of one training step."""
+    """Number of images in one training step. Lower it if the model does not fit in memory. A size that the zoo's
+    step-time table lacks is measured first, within the probe's time."""
     pins: Pins = Pins()
-    """What the schedule must have."""
+    """What the schedule must have. When left out, the predictor chooses everything."""
     limits: RequestLimits = RequestLimits()
-    """What the delivered model may need. May be edited until the schedule is decided."""
+    """What the delivered model may need at most. May be edited until the schedule is chosen. When left out, any model
+    will do."""
     grid: GridSpec = GridSpec()
-    """Candidates that the generator ranks."""
+    """The candidates among which the predictor chooses. Narrow it down if you know what suits your data."""
     seed: Seed = 0
-    """Of the split and of the training."""
+    """Number from which the split of the images and all random choices of the training follow. Change it to repeat a
+    request with another split."""
     suspend: bool = False
-    """Probe and plan, but run nothing; or stop what runs. May be edited."""
+    """Whether to hold the request. With true the data is probed and a schedule is chosen, but nothing is trained; a
+    training that runs is stopped, and goes on from its checkpoint once the field is false again. May be edited."""
     pod_template: PodTemplate = PodTemplate()
-    """What the pods have beside what the operator decides."""
-
-
-# --- Status ------------------------------------------------------------------------------------------------------
-
-RequestPhase = Literal["Pending", "Probing", "Planned", "Training", "Learning", "Succeeded", "Failed"]
-
-
-class Statistics(StatusPart):
-    """What the probe found about the dataset and the node."""
-
-    digest: str | None = Field(default=None, max_length=64)
-    """Of the dataset's content."""
-    classes: int | None = Field(default=None, ge=0)
-    """Class folders."""
-    images: int | None = Field(default=None, ge=0)
-    """Images of the training split."""
-    validation_images: int | None = Field(default=None, ge=0)
-    """Images that choices are made by."""
-    test_images: int | None = Field(default=None, ge=0)
-    """Images read once, at the end."""
-    images_per_class_mean: float | None = Field(default=None, ge=0)
-    """Mean over the classes."""
-    images_per_class_std: float | None = Field(default=None, ge=0)
-    """Standard deviation over the classes."""
-    broken_images: int = Field(default=0, ge=0)
-    """Images that can't be read and are left out."""
-    broken_examples: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=5)
-    """Some of them."""
-    domain_similarity: dict[Annotated[str, Field(max_length=63)], Fraction] = Field(default={}, max_length=64)
-    """Similarity to each source of the zoo, 1 for the same."""
-    startup_seconds: float | None = Field(default=None, ge=0)
-    """From process start to the first possible step."""
-    loading_seconds_per_image: float | None = Field(default=None, ge=0)
-    """On the node that was probed."""
-    step_correction: float | None = Field(default=None, gt=0)
-    """Measured step time over the table's."""
-
-
-class Alternative(StatusPart):
-    """A candidate that was ranked behind the chosen one."""
-
-    model: str = Field(max_length=128)
-    """Model of the zoo."""
-    learning_rate: float = Field(gt=0)
-    """Peak learning rate."""
-    frozen_stages: FrozenStages
-    """Frozen stages."""
-    steps: int = Field(ge=1)
-    """Training steps."""
-    predicted_accuracy: Fraction
-    """What the predictor expects."""
-
-
-class Schedule(Alternative):
-    """The chosen candidate, and what it was chosen before."""
-
-    planned_seconds: float | None = Field(default=None, ge=0)
-    """Of the time limit, as planned."""
-    candidates: int | None = Field(default=None, ge=0)
-    """Candidates that were ranked."""
-    runners_up: tuple[Alternative, ...] = Field(default=(), max_length=5)
-    """The best ones behind it."""
-
-    @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
-    @property
-    def predicted(self) -> str | None:
-        """Predicted accuracy in percent."""
-        return percent(self.predicted_accuracy)
-
-
-class RunProgress(StatusPart):
-    """Where the run is, from the pod's metrics."""
-
-    step: int = Field(ge=0)
-    """Steps done."""
-    steps: int = Field(ge=0)
-    """Steps planned now."""
-    loss: float | None = None
-    """Of the last steps."""
-    eta: Timestamp | None = None
-    """When the run should be done."""
-
-
-class RequestResult(StatusPart):
-    """What the request ends with."""
-
-    validation_accuracy: Fraction
-    """Top-1 on the validation split."""
-    test_accuracy: Fraction | None = None
-    """Top-1 on the test images, read once."""
-    seconds: float = Field(ge=0)
-    """Used of the time limit, over all attempts."""
-    time_limit_seconds: float = Field(gt=0)
-    """The time limit."""
-    steps: int = Field(ge=0)
-    """Training steps done."""
-    step_seconds: float = Field(gt=0)
-    """Median step time."""
-    attempts: int | None = Field(default=None, ge=1)
-    """Pods that it took."""
-    output_uri: str = Field(alias="outputURI", max_length=2048)
-    """Where the model is."""
-
-    @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
-    @property
-    def accuracy(self) -> str | None:
-        """Validation accuracy in percent."""
-        return percent(self.validation_accuracy)
-
-    @computed_field(json_schema_extra={"maxLength": 64})  # type: ignore[prop-decorator]
-    @property
-    def used(self) -> str:
-        """Seconds used of the time limit, such as `48s/60s`."""
-        return f"{self.seconds:.0f}s/{self.time_limit_seconds:.0f}s"
-
-
-class PredictorVersions(StatusPart):
-    """Versions (outcomes learned) of the predictor's state."""
-
-    planned_with: int | None = Field(default=None, ge=0)
-    """Version that chose the schedule."""
-    produced: int | None = Field(default=None, ge=0)
-    """Version that has learned from this request."""
-
-
-class FineTuneRequestStatus(StatusPart):
-    """What came of the request so far."""
-
-    observed_generation: int = Field(default=0, ge=0)
-    """Generation of the object that this status describes."""
-    phase: RequestPhase = "Pending"
-    """Where the request is."""
-    conditions: Conditions = ()
-    """Accepted, Planned, Complete, Failed; PodsRunnable and StorageReachable once something stood in the way."""
-    statistics: Statistics | None = None
-    """What the probe found."""
-    schedule: Schedule | None = None
-    """What was chosen, and why this one."""
-    progress: RunProgress | None = None
-    """Where the run is."""
-    result: RequestResult | None = None
-    """What the request ended with."""
-    predictor: PredictorVersions | None = None
-    """Versions of the predictor."""
-    start_time: Timestamp | None = None
-    """When the request was accepted."""
-    completion_time: Timestamp | None = None
-    """When it succeeded or failed."""
-    message: Message | None = None
-    """What the request does or waits for, for people."""
+    """Resources, nodes, service account and queue of the pods. When left out, they suit the device."""

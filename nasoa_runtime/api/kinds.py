@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nasoa_runtime.api.base import GROUP, SpecPart, StatusPart, rule
-from nasoa_runtime.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
-from nasoa_runtime.api.search import NASSearchSpec, NASSearchStatus
+from nasoa_runtime.api.base import GROUP, SpecPart, StatusPart
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.finetune_status import FineTuneRequestStatus
+from nasoa_runtime.api.rules import rule
+from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.api.search_status import NASSearchStatus
 
 
 @dataclass(frozen=True)

@@ -1,236 +1,251 @@
-"""NASSearch: what is searched, on what, how long, and what came of it."""
+"""The spec of a NASSearch: what is searched, on what, and how long.
+
+Docstrings of classes and fields are what `kubectl explain` prints; see :mod:`nasoa_runtime.api.parts`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, computed_field
+from pydantic import Field
 
-from nasoa_runtime.api.base import SpecPart, StatusPart, rule, rules
-from nasoa_runtime.api.conditions import Conditions, Message
+from nasoa_runtime.api.base import SpecPart
+from nasoa_runtime.api.parts import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.rules import Distinct, Rule
 from nasoa_runtime.api.types import (
     BatchSize,
     BlockEncoding,
-    DatasetSpec,
-    DeviceSpec,
     Duration,
     Encoding,
     Epochs,
-    Fraction,
+    EvenChannels,
     ImageSize,
     LearningRate,
     MacroEncoding,
     Name,
+    Operation,
     OutputUri,
-    PodTemplate,
     Precision,
+    SearchUid,
     Seed,
-    StorageSpec,
-    Timestamp,
-    percent,
 )
 from nasoa_runtime.architecture.space import BlockSpace, MacroSpace
-
-EvenChannels = Annotated[
-    int, Field(ge=2, le=1024, json_schema_extra=rules(rule("self % 2 == 0", "must be even: the stem has half of it")))
-]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+from nasoa_runtime.architecture.structure import MAX_CONNECTIONS, MAX_LAYERS, OPERATIONS, STAGES
 
 
 class PhaseSpec(SpecPart):
     """What both levels of the search have: how many generations, and how one architecture is evaluated."""
 
     generations: int = Field(default=20, ge=1, le=1000)
-    """Generations of N architectures each."""
+    """Number of generations; each evaluates as many new architectures as parallelism says."""
     epochs: Epochs = 10
-    """Length of one evaluation's training."""
+    """Length of the training by which an architecture is evaluated, in epochs (passes over the training images). More
+    of them tell good architectures from bad ones better, and take longer."""
     batch_size: BatchSize = 64
-    """Of the training and of the measured step time."""
+    """Number of images in one training step, both when step times are measured and when architectures are evaluated."""
     image_size: ImageSize = 224
-    """Of the training and of the measured step time."""
+    """Width and height to which images are scaled, in pixels, both for measuring step times and for evaluating."""
     precision: Precision = "fp32"
-    """Of the training and of the measured step time."""
+    """Number format of the training, both for measuring step times and for evaluating: fp32, bf16 or fp16. fp16 needs a
+    GPU."""
     learning_rate: LearningRate = 0.1
-    """Peak of the schedule: a linear warm-up, then a cosine to zero."""
+    """Peak learning rate of an evaluation: it is reached after a linear warm-up, and a cosine takes it to zero."""
     max_step_time: Duration | None = None
-    """Slowest training step that a proposed architecture may have on the reference device; any without it."""
+    """The longest that one training step of an architecture may take on the reference device, such as 80ms. Slower
+    architectures are replaced before anything is trained. When left out, any step time will do."""
     elite_size: int | None = Field(default=None, ge=1, le=10_000)
-    """Architectures that parents are drawn from; twice the parallelism without it."""
+    """Number of the best architectures from which parents are drawn. When left out, it is twice the parallelism."""
     evaluation_time_limit: Duration | None = None
-    """Cap on one evaluation; the budget itself is `epochs`."""
+    """Time after which an evaluation is given up and counts as failed, such as 2h; how long one should take is set by
+    epochs. When left out, an evaluation may take any time."""
 
 
 class BlockPhaseSpec(PhaseSpec):
-    """The first level: blocks, each put into one small fixed macro structure."""
+    """The first level: block structures, each put into one and the same small network."""
 
     first_channels: EvenChannels = 16
-    """First channel of the network that each block is put into."""
+    """Number of channels after the stem of the small network that each block is put into. It must be even."""
     macro: MacroEncoding = "1-2-2-2"
-    """Macro structure of the network that each block is put into."""
+    """Macro structure of the small network that each block is put into: the channel multipliers of its blocks, with a -
+    between its four stages."""
 
 
 class MacroPhaseSpec(PhaseSpec):
-    """The second level: macro structures with the best blocks."""
+    """The second level: whole networks that are built of the best blocks."""
 
     blocks: int = Field(default=10, ge=1, le=100)
-    """How many blocks of the first level's front are candidates (largest hypervolume contribution first)."""
+    """Number of blocks that are taken over from the first level's Pareto front: those that contribute most to its
+    hypervolume."""
     candidate_blocks: tuple[BlockEncoding, ...] = Field(default=(), max_length=100)
-    """Blocks that are candidates besides those found."""
+    """Blocks to build of besides those that the first level finds, such as 02031-a02. When left out, there are no
+    others."""
     initial_architectures: tuple[Encoding, ...] = Field(default=(), max_length=100)
-    """Architectures that the first generation starts with."""
+    """Architectures to start the first generation with, such as 02031-a02_64_111-2111-211-11. When left out, all of it
+    is drawn at random."""
 
 
 class SpaceSpec(SpecPart):
-    """Bounds of what is searched."""
+    """Bounds of what is searched. The defaults are the published space."""
 
-    operations: tuple[Annotated[int, Field(ge=0, le=6)], ...] = Field(
-        default=(0, 1, 2, 3, 4), min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}
+    operations: Annotated[tuple[Operation, ...], Distinct()] = Field(
+        default=(0, 1, 2, 3, 4), min_length=1, max_length=len(OPERATIONS)
     )
-    """Operations of a block's layers: 0 conv 3x3, 1 conv 1x1, 2 and 3 conv 3x3 in 2 and 4 groups, 4 depthwise,
-    5 conv 3x3 in groups of 32 channels, 6 depthwise-separable."""
-    max_layers: int = Field(default=3, ge=1, le=3)
-    """Most layers of a block."""
-    max_connections: int = Field(default=3, ge=0, le=3)
-    """Most connections of a block besides its residual."""
-    first_channels: tuple[EvenChannels, ...] = Field(
-        default=(16, 32, 48, 64), min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
+    """The operations that a block's layers may have: 0 is a 3x3 convolution, 1 a 1x1 convolution, 2 and 3 are 3x3
+    convolutions in 2 and in 4 groups, 4 is a depthwise 3x3 convolution, 5 a 3x3 convolution in groups of 32 channels,
+    and 6 a depthwise-separable one."""
+    max_layers: int = Field(default=MAX_LAYERS, ge=1, le=MAX_LAYERS)
+    """The most layers that a block may have."""
+    max_connections: int = Field(default=MAX_CONNECTIONS, ge=0, le=MAX_CONNECTIONS)
+    """The most connections that a block may have besides the residual from its input to its output."""
+    first_channels: Annotated[tuple[EvenChannels, ...], Distinct()] = Field(
+        default=(16, 32, 48, 64), min_length=1, max_length=16
     )
-    """First channels of a macro structure."""
-    min_blocks: int = Field(default=4, ge=4, le=64)
-    """Fewest blocks of a network, all stages together."""
-    max_blocks: int = Field(default=16, ge=4, le=64)
-    """Most blocks of a network, all stages together."""
+    """The numbers of channels that a network may have after its stem. They must be even."""
+    min_blocks: int = Field(default=STAGES, ge=STAGES, le=64)
+    """The fewest blocks that a network may have in all four stages together."""
+    max_blocks: int = Field(default=16, ge=STAGES, le=64)
+    """The most blocks that a network may have in all four stages together."""
     max_stage_blocks: int = Field(default=8, ge=1, le=64)
-    """Most blocks of one stage."""
+    """The most blocks that one stage may have."""
     min_widening: int = Field(default=8, ge=1, le=256)
-    """Least product of all channel multipliers of a network."""
+    """The least product of all channel multipliers: how many times wider a network is at its end than after its
+    stem."""
     max_widening: int = Field(default=16, ge=1, le=256)
-    """Greatest product of all channel multipliers of a network."""
+    """The greatest product of all channel multipliers: how many times wider a network is at its end than after its
+    stem."""
 
 
 class SearchLimits(SpecPart):
-    """Where the search ends early; it then publishes what it has, and says which limit struck."""
+    """Where the search ends early. It then publishes what it has, and says which limit it has reached."""
 
     max_evaluations: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Evaluations of both levels."""
+    """The most architectures that are evaluated, on both levels together; a generation that runs is not cut off. When
+    left out, the numbers of generations decide."""
     max_failed_evaluations: int | None = Field(default=None, ge=0, le=2**31 - 1)
-    """Failed evaluations of both levels."""
+    """The most evaluations that may fail, on both levels together, before the search ends. When left out, any number
+    may."""
     max_wall_clock: Duration | None = None
-    """Time since the search started."""
+    """Time after the search's creation at which it ends, such as 72h. When left out, it may take any time."""
     max_gpu_hours: float | None = Field(default=None, alias="maxGPUHours", gt=0, le=1e9)
-    """Hours times GPUs of all pods that ran."""
+    """The most GPU-hours that the pods may take: their hours times the GPUs of each pod (times its cores on CPUs). When
+    left out, they may take any number."""
 
 
 class ZooSpec(SpecPart):
-    """The zoo that the search fills, and how its members are pretrained."""
+    """The zoo that the search fills, and how its models are pretrained."""
 
     name: Name
-    """Zoo to publish to; it belongs to the search that made it."""
+    """Name of the zoo to publish to. A zoo belongs to the search that made it; no other search can publish to it."""
     size: int = Field(default=8, ge=1, le=100)
-    """Models to pretrain and publish (K), spread best over the Pareto front."""
+    """Number of models to pretrain and publish, spread over the Pareto front from the fastest to the most accurate."""
     epochs: Epochs = 100
-    """Length of the pretraining."""
+    """Length of a model's pretraining, in epochs (passes over the training images)."""
     batch_size: BatchSize = 64
-    """Of the pretraining."""
+    """Number of images in one training step of the pretraining."""
     image_size: ImageSize = 224
-    """Of the pretraining, and the published models' input size."""
+    """Width and height to which images are scaled, in pixels, when the models are pretrained and whenever they are used
+    later."""
     precision: Precision = "fp32"
-    """Of the pretraining."""
+    """Number format of the pretraining: fp32, bf16 or fp16. fp16 needs a GPU."""
     learning_rate: LearningRate = 0.1
-    """Peak of the pretraining's schedule."""
+    """Peak learning rate of the pretraining: it is reached after a linear warm-up, and a cosine takes it to zero."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Of the pretraining's loss."""
+    """Label smoothing of the pretraining's loss, from 0 (none) to less than 1."""
     max_images: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Pretrain on at most this many images, stratified by class; all without it."""
+    """The most images to pretrain on, taken from the classes in proportion. When left out, all images of the dataset
+    are used, whatever dataset.maxImages says."""
     time_limit: Duration | None = None
-    """Cap on one model's pretraining; the budget itself is `epochs`."""
+    """Time after which one model's pretraining is given up, such as 24h; how long it should take is set by epochs. When
+    left out, it may take any time."""
     step_time_batch_size: BatchSize = 32
-    """Batch size of the published step-time table: what fine-tuning requests use."""
+    """Number of images in a step of the published step-time table. Choose what fine-tuning requests will have as their
+    batchSize, so that their probes need not measure."""
     source: Name | None = None
-    """Name under which the dataset's class prototypes are published; the zoo's name without it."""
+    """Name of the dataset that the models are pretrained on, by which requests are told how similar their images are.
+    When left out, it is the zoo's name."""
 
 
 class SearchDatasetSpec(DatasetSpec):
-    """Images that are searched on."""
+    """Images in class folders that are searched on."""
 
     classes: int = Field(default=10, ge=2, le=100_000)
-    """Classes of the network whose step time is measured: the dataset's own number."""
+    """Number of classes of the network whose step time is measured: as many as the dataset has."""
 
 
-_NEEDS_CUDA = "needs a GPU: use fp32 or bf16, or set device.type to cuda"
+def _no_fp16_on_cpu(part: str, precision_of: Callable[[NASSearchSpec], Precision]) -> Rule:
+    return Rule(
+        f"self.device.type == 'cuda' || self.{part}.precision != 'fp16'",
+        lambda spec: spec.device.type == "cuda" or precision_of(spec) != "fp16",
+        "needs a GPU: use fp32 or bf16, or set device.type to cuda",
+        field_path=f".{part}.precision",
+    )
 
 
 class NASSearchSpec(SpecPart):
-    """What is searched, on which data and device, and with which budget."""
+    """What to search, on which data and device, and for how long. Everything but suspend, parallelism and limits is
+    decided at creation."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.zoo.size <= self.parallelism * self.macroPhase.generations",
-                "exceeds the architectures that the macro phase can evaluate (parallelism times"
-                " macroPhase.generations): lower zoo.size, or raise one of them",
-                field_path=".zoo.size",
-            ),
-            # Not on the space itself: the rules of a part are tried on its default, `{}`, before that is filled in.
-            rule(
-                "self.space.minBlocks <= self.space.maxBlocks",
-                "must not exceed maxBlocks",
-                field_path=".space.minBlocks",
-            ),
-            rule(
-                "self.space.minWidening <= self.space.maxWidening",
-                "must not exceed maxWidening",
-                field_path=".space.minWidening",
-            ),
-            *(
-                rule(
-                    f"self.device.type == 'cuda' || self.{part}.precision != 'fp16'",
-                    _NEEDS_CUDA,
-                    field_path=f".{part}.precision",
-                )
-                for part in ("blockPhase", "macroPhase", "zoo")
-            ),
-        )
+    RULES = (
+        Rule(
+            "self.zoo.size <= self.parallelism * self.macroPhase.generations",
+            lambda spec: spec.zoo.size <= spec.parallelism * spec.macro_phase.generations,
+            "exceeds the architectures that the macro phase can evaluate (parallelism times macroPhase.generations):"
+            " lower zoo.size, or raise one of them",
+            field_path=".zoo.size",
+        ),
+        # Not on the space itself: the rules of a part are tried on its default, `{}`, before that is filled in.
+        Rule(
+            "self.space.minBlocks <= self.space.maxBlocks",
+            lambda spec: spec.space.min_blocks <= spec.space.max_blocks,
+            "must not exceed maxBlocks",
+            field_path=".space.minBlocks",
+        ),
+        Rule(
+            "self.space.minWidening <= self.space.maxWidening",
+            lambda spec: spec.space.min_widening <= spec.space.max_widening,
+            "must not exceed maxWidening",
+            field_path=".space.minWidening",
+        ),
+        _no_fp16_on_cpu("blockPhase", lambda spec: spec.block_phase.precision),
+        _no_fp16_on_cpu("macroPhase", lambda spec: spec.macro_phase.precision),
+        _no_fp16_on_cpu("zoo", lambda spec: spec.zoo.precision),
     )
 
     dataset: SearchDatasetSpec
-    """Images that are searched on, and that the zoo's models are pretrained on."""
+    """The images on which architectures are evaluated and the zoo's models are pretrained."""
     storage: StorageSpec = StorageSpec()
-    """How pods reach S3."""
+    """How the pods reach S3. When left out, they use the identity of their service account."""
     output_uri: OutputUri = Field(alias="outputURI")
-    """`s3://BUCKET/PREFIX` under which pods keep checkpoints, results and weights."""
+    """Where the pods keep checkpoints, results and weights, s3://BUCKET/PREFIX. Each search writes below a folder that
+    is named by its UID, so several may share one prefix."""
     device: DeviceSpec = DeviceSpec()
-    """Reference device of step times, and what each worker has."""
+    """The reference device on which step times are measured, and what each worker pod has. When left out, it is one CPU
+    core."""
     parallelism: int = Field(default=4, ge=1, le=1000)
-    """Worker pods, and so the new architectures of each generation (N). May be edited, for the next generation."""
+    """Number of worker pods, and so of new architectures in each generation. May be edited; it then holds from the next
+    generation on."""
     seed: Seed = 0
-    """Everything random derives from it."""
+    """Number from which everything random follows: the same seed and the same measurements give the same search."""
     low_resolution_stem: bool = False
-    """Stem without its strides, for images of 32 x 32 and less."""
+    """Whether networks begin without the two strides of the stem. Set it for images of 32 x 32 pixels and less."""
     block_phase: BlockPhaseSpec = BlockPhaseSpec()
-    """The first level."""
+    """The first level, which searches block structures."""
     macro_phase: MacroPhaseSpec = MacroPhaseSpec()
-    """The second level."""
+    """The second level, which searches whole networks of the best blocks."""
     space: SpaceSpec = SpaceSpec()
-    """Bounds of what is searched."""
+    """Bounds of what is searched. When left out, it is the published space."""
     limits: SearchLimits = SearchLimits()
-    """Where the search ends early. May be edited."""
+    """Where the search ends early; it then publishes what it has. May be edited. When left out, it ends by itself."""
     zoo: ZooSpec
-    """What the result becomes."""
+    """The zoo that the best networks are published to, and how they are pretrained for it."""
     suspend: bool = False
-    """Stop the pods and wait. May be edited."""
+    """Whether to hold the search: true stops its pods, and what is recorded stays. May be edited."""
     pod_template: PodTemplate = PodTemplate()
-    """What the pods have beside what the operator decides."""
-    resume_from: str | None = Field(
-        default=None,
-        max_length=36,
-        json_schema_extra=rules(
-            rule(
-                "self.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')", "must be the UID of an earlier NASSearch"
-            )
-        ),
-    )
-    """UID of a search whose records in S3 are taken over."""
+    """Resources, nodes, service account and queue of the pods. When left out, they suit the device."""
+    resume_from: SearchUid | None = None
+    """UID of an earlier search of this namespace whose records in S3 are taken over, so that nothing of it is done
+    again. The rest of the spec must be the same. When left out, the search starts anew."""
 
     def block_space(self) -> BlockSpace:
         """The block structures that may be proposed, and the network in which they are compared."""
@@ -251,98 +266,3 @@ class NASSearchSpec(SpecPart):
             min_widening=self.space.min_widening,
             max_widening=self.space.max_widening,
         )
-
-
-# --- Status ------------------------------------------------------------------------------------------------------
-
-SearchPhase = Literal[
-    "Pending", "BlockSearch", "MacroSearch", "Pretraining", "Publishing", "Succeeded", "Failed", "Suspended"
-]
-
-
-class FrontMember(StatusPart):
-    """A Pareto-optimal architecture."""
-
-    architecture: str = Field(max_length=256)
-    """Canonical encoding."""
-    accuracy: Fraction
-    """Validation top-1 after the evaluation's short training."""
-    step_seconds: float = Field(gt=0)
-    """Measured training step time on the reference device."""
-
-
-class SpaceSize(StatusPart):
-    """Members of the space in use."""
-
-    block: Count | None = None
-    """Blocks."""
-    macro: Count | None = None
-    """Macro structures."""
-
-
-class PublishedZoo(StatusPart):
-    """What the search gave to the zoo."""
-
-    name: str = Field(max_length=63)
-    """Zoo."""
-    models: int = Field(default=0, ge=0)
-    """Models published by this search."""
-    version: int | None = Field(default=None, ge=0)
-    """Version of the manifest that has them."""
-
-
-class NASSearchStatus(StatusPart):
-    """What came of the search so far; the full record is in S3."""
-
-    observed_generation: int = Field(default=0, ge=0)
-    """Generation of the object that this status describes."""
-    phase: SearchPhase = "Pending"
-    """Where the search is."""
-    conditions: Conditions = ()
-    """Accepted, Progressing, Complete, Failed; PodsRunnable and StorageReachable once something stood in the way."""
-    level: Literal["block", "macro"] | None = None
-    """Level in work."""
-    generation: int | None = Field(default=None, ge=0)
-    """Generation in work, from 1."""
-    generations: int | None = Field(default=None, ge=0)
-    """Generations of this level."""
-    evaluated: int = Field(default=0, ge=0)
-    """Architectures evaluated, both levels."""
-    failed: int = Field(default=0, ge=0)
-    """Evaluations that failed, both levels."""
-    best_accuracy: Fraction | None = None
-    """Best validation top-1 of this level."""
-    front_size: int | None = Field(default=None, ge=0)
-    """Members of this level's Pareto front."""
-    hypervolume: float | None = Field(default=None, ge=0)
-    """Of this level's Pareto front."""
-    front: tuple[FrontMember, ...] = Field(default=(), max_length=10)
-    """Head of the front, most accurate first."""
-    eta: Timestamp | None = None
-    """When the search should be done."""
-    zoo: PublishedZoo | None = None
-    """What was published."""
-    space_size: SpaceSize | None = None
-    """Members of the space in use."""
-    start_time: Timestamp | None = None
-    """When the search was accepted."""
-    completion_time: Timestamp | None = None
-    """When it succeeded or failed."""
-    gpu_seconds: float = Field(default=0, ge=0)
-    """Seconds times GPUs of all pods that ran."""
-    message: Message | None = None
-    """What the search does or waits for, for people."""
-
-    @computed_field(json_schema_extra={"maxLength": 32})  # type: ignore[prop-decorator]
-    @property
-    def progress(self) -> str | None:
-        """Level and generation of those planned, such as `block 2/3`."""
-        if self.level is None or self.generation is None or self.generations is None:
-            return None
-        return f"{self.level} {self.generation}/{self.generations}"
-
-    @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
-    @property
-    def best(self) -> str | None:
-        """Best accuracy in percent."""
-        return percent(self.best_accuracy)

@@ -11,12 +11,18 @@ import sys
 import typer
 
 from nasoa_runtime.cli.architectures import arch, space
-from nasoa_runtime.cli.common import RefusedError
+from nasoa_runtime.cli.common import (
+    BUCKET_VARIABLE,
+    DEFAULT_BUCKET,
+    DEFAULT_REGION,
+    ENDPOINT_VARIABLE,
+    REGION_VARIABLE,
+    RefusedError,
+)
 from nasoa_runtime.cli.planning import plan
 from nasoa_runtime.cli.predictors import policy, predictor
 from nasoa_runtime.cli.zoos import zoo
 from nasoa_runtime.documents.base import UnreadableDocumentError
-from nasoa_runtime.pods.failures import BadInputError
 from nasoa_runtime.storage.s3 import StoreError, StoreUnavailable
 from nasoa_runtime.storage.zoo import ZooError
 
@@ -26,7 +32,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Faster task-oriented fine-tuning with a searched zoo of models.",
+    help=(
+        "Faster task-oriented fine-tuning with a searched zoo of models.\n\n"
+        f"Zoos and predictors are read from the S3 service at {ENDPOINT_VARIABLE} (without it, AWS), in the region"
+        f" {REGION_VARIABLE} ({DEFAULT_REGION}), from the bucket {BUCKET_VARIABLE} ({DEFAULT_BUCKET}). Keys come from"
+        " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from where AWS's own tools find them."
+    ),
 )
 app.add_typer(arch, name="arch")
 app.add_typer(space, name="space")
@@ -42,7 +53,7 @@ def main() -> None:
         app()
     except StoreUnavailable as error:
         fail(error, UNAVAILABLE)
-    except (RefusedError, BadInputError, StoreError, UnreadableDocumentError, ZooError, ValueError, OSError) as error:
+    except (RefusedError, StoreError, UnreadableDocumentError, ZooError, ValueError, OSError) as error:
         fail(error, REFUSED)
 
 

@@ -12,12 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from nasoa_runtime.documents.zoo import ZooManifest
 from nasoa_runtime.storage.s3 import ObjectStore, connect
+from nasoa_runtime.storage.zoo import read_manifest
 
 ENDPOINT_VARIABLE = "NASOA_S3_ENDPOINT"
 REGION_VARIABLE = "NASOA_S3_REGION"
 BUCKET_VARIABLE = "NASOA_SYSTEM_BUCKET"
 DEFAULT_BUCKET = "nasoa-system"
+DEFAULT_REGION = "us-east-1"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
@@ -28,8 +31,21 @@ class RefusedError(Exception):
 
 def system_store(environment: Mapping[str, str] = os.environ) -> tuple[ObjectStore, str]:
     """The store and the system bucket that the environment names; credentials come from the usual chain."""
-    store = connect(environment.get(ENDPOINT_VARIABLE) or None, environment.get(REGION_VARIABLE) or "us-east-1")
+    store = connect(environment.get(ENDPOINT_VARIABLE) or None, environment.get(REGION_VARIABLE) or DEFAULT_REGION)
     return store, environment.get(BUCKET_VARIABLE) or DEFAULT_BUCKET
+
+
+def zoo_manifest(store: ObjectStore, bucket: str, name: str, field: str = "") -> ZooManifest:
+    """The manifest of a zoo that must be there; ``field`` is what a message begins with otherwise.
+
+    Raises:
+        RefusedError: there is no such zoo.
+    """
+    manifest = read_manifest(store, bucket, name)
+    if manifest is None:
+        msg = f"{field}there is no zoo {name!r} in bucket {bucket!r}; nasoa zoo list names those that are"
+        raise RefusedError(msg)
+    return manifest
 
 
 def answer(document: Any, as_json: bool, *tables: Table | str) -> None:

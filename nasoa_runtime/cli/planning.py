@@ -3,82 +3,65 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from pydantic import ValidationError
 
-from nasoa_runtime.boundary import DatasetReference, DatasetStatistics, ProbeResult
-from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table
-from nasoa_runtime.cli.request_file import RequestFile, read_request
+from nasoa_runtime.boundary import ProbeResult
+from nasoa_runtime.cli import local
+from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
+from nasoa_runtime.cli.request import NamedRequest, read_request
+from nasoa_runtime.documents.base import FORMAT_VERSION, first_problem, load
+from nasoa_runtime.documents.keys import RequestKeys
+from nasoa_runtime.documents.request import Probe
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
-from nasoa_runtime.online.decision import model_choices, overheads
-from nasoa_runtime.online.generator import suggest
-from nasoa_runtime.pods.dataset.reading import read_dataset
+from nasoa_runtime.planning import suggest_for, why_nothing_fits
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.s3 import ObjectStore
-from nasoa_runtime.storage.zoo import read_manifest
-
-ASSUMED_STARTUP_SECONDS = 15.0
-"""Of a pod that nothing is known of: libraries, data and weights."""
-ASSUMED_LOADING_SECONDS = 0.001
-"""For each image."""
-READ_SIZE = 32
-"""Pixels a side in which a local dataset is read: only its counts are asked for."""
 
 
 def plan(
     file: Annotated[Path, typer.Option("--file", "-f", exists=True, dir_okay=False, help="YAML of the request.")],
-    name: Annotated[str | None, typer.Option(help="Which one, if the file has several.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the request to plan, if the file has several.")] = None,
     statistics: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of a probe's result.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON file with the result of a probe.")
     ] = None,
     dataset: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="The dataset's class folders on this machine.")
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder with a local copy of the class folders.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The schedule that a FineTuneRequest would get now, with the runners-up."""
-    request_file = read_request(file, name)
+    """Show the schedule that a FineTuneRequest would get now, and the runners-up.
+
+    What is known of the data comes from --statistics, from --dataset, or from the probe of a request on the cluster.
+    """
+    request = read_request(file, name)
     store, bucket = system_store()
-    manifest = read_manifest(store, bucket, request_file.zoo)
-    if manifest is None:
-        msg = (
-            f"spec.zoo: there is no zoo {request_file.zoo!r} in bucket {bucket!r}; nasoa zoo list names those that are"
-        )
-        raise RefusedError(msg)
-    probe, origin = find_probe(request_file, statistics, dataset, store, bucket)
-    state = read_state(store, bucket, request_file.zoo, [model.name for model in manifest.models])
-    decision = suggest(
-        replace(request_file.request, infeasible=frozenset(probe.infeasible)),
-        model_choices(manifest.models, probe, request_file.request.batch_size),
-        probe.statistics,
-        overheads(manifest.models, probe),
-        state,
-        request_file.grid,
-    )
-    if isinstance(decision, NothingFits):
-        field = "spec.timeLimit: " if decision.reason == "TimeLimitTooShort" else ""
-        raise RefusedError(field + decision.message)
-    document = describe(request_file, manifest.version, origin, decision)
+    zoo = zoo_manifest(store, bucket, request.spec.zoo, field="spec.zoo: ")
+    probe, origin = find_probe(request, statistics, dataset, store, bucket)
+    predictor = read_state(store, bucket, zoo.name, [model.name for model in zoo.models])
+    suggestion = suggest_for(request.spec, zoo, probe, predictor)
+    if isinstance(suggestion, NothingFits):
+        raise RefusedError(why_nothing_fits(suggestion))
+    document = describe(request, zoo.version, origin, suggestion)
     rows = [
         (c.model, c.learning_rate, c.frozen_stages, c.iterations, c.seconds, f"{100 * c.predicted_accuracy:.1f}%")
-        for c in (decision.chosen, *decision.runners_up)
+        for c in (suggestion.chosen, *suggestion.runners_up)
     ]
     columns = ("model", "learning rate", "frozen stages", "steps", "seconds", "predicted accuracy")
     title = (
-        f"{request_file.name}: best of {decision.candidates:,} candidates; zoo {request_file.zoo} version "
-        f"{manifest.version}, predictor version {decision.predictor_version}, data from {origin}"
+        f"{request.name}: best of {suggestion.candidates:,} candidates; zoo {zoo.name} version {zoo.version}, "
+        f"predictor version {suggestion.predictor_version}, data from {origin}"
     )
     answer(document, as_json, table(title, columns, rows))
 
 
-def describe(request: RequestFile, zoo_version: int, origin: str, schedule: Suggestion) -> dict[str, Any]:
-    """The schedule as a JSON document."""
+def describe(request: NamedRequest, zoo_version: int, origin: str, suggestion: Suggestion) -> dict[str, Any]:
+    """The suggestion as a JSON document."""
 
     def candidate(value: Candidate) -> dict[str, Any]:
         document = asdict(value)
@@ -86,34 +69,35 @@ def describe(request: RequestFile, zoo_version: int, origin: str, schedule: Sugg
 
     return {
         "request": request.name,
-        "zoo": request.zoo,
+        "zoo": request.spec.zoo,
         "zoo_version": zoo_version,
-        "predictor_version": schedule.predictor_version,
+        "predictor_version": suggestion.predictor_version,
         "statistics_from": origin,
-        "candidates": schedule.candidates,
-        "time_limit_seconds": request.request.time_limit_seconds,
-        "chosen": candidate(schedule.chosen),
-        "runners_up": [candidate(value) for value in schedule.runners_up],
+        "candidates": suggestion.candidates,
+        "time_limit_seconds": seconds(request.spec.time_limit),
+        "chosen": candidate(suggestion.chosen),
+        "runners_up": [candidate(value) for value in suggestion.runners_up],
     }
 
 
 def find_probe(
-    request: RequestFile, statistics: Path | None, dataset: Path | None, store: ObjectStore, bucket: str
+    request: NamedRequest, statistics: Path | None, dataset: Path | None, store: ObjectStore, bucket: str
 ) -> tuple[ProbeResult, str]:
     """What is known of the dataset and the node, and where it is from: a file, a local copy, or an earlier probe.
 
     Raises:
         RefusedError: nothing is known; the message says what is needed.
+        UnreadableDocumentError: what is recorded of the probe can't be read.
     """
     if statistics is not None:
-        return parse_probe(statistics.read_bytes(), str(statistics)), str(statistics)
+        return read_probe(statistics), str(statistics)
     if dataset is not None:
-        return probe_locally(request, dataset), str(dataset)
+        return local.probe(request.spec, dataset), str(dataset)
     if request.uid is not None:
-        uri = f"s3://{bucket}/requests/{request.uid}/probe.json"
+        uri = f"s3://{bucket}/{RequestKeys(request.uid).of('probe')}"
         found = store.get(uri)
         if found is not None:
-            return parse_probe(found.body, uri), "its probe"
+            return load(Probe, found.body, uri).result, "its probe"
     msg = (
         "nothing is known of the dataset yet: give --statistics FILE (the JSON of a probe's result), or --dataset "
         "FOLDER (a local copy), or the file of a request that was probed (apply it with suspend: true, wait for phase "
@@ -122,49 +106,22 @@ def find_probe(
     raise RefusedError(msg)
 
 
-def parse_probe(body: bytes, where: str) -> ProbeResult:
-    """A probe's result, as the pod gives it or as the operator records it.
+def read_probe(path: Path) -> ProbeResult:
+    """A probe's result from a file: as the pod gives it, or as the operator records it.
 
     Raises:
         RefusedError: it is neither.
+        UnreadableDocumentError: it is the operator's record, but of another version, or edited since.
     """
+    body = path.read_bytes()
     try:
         document = json.loads(body)
-        document = document.get("result", document) if isinstance(document, dict) else document
-        return ProbeResult.model_validate_json(json.dumps(document))
+        if isinstance(document, dict) and FORMAT_VERSION in document:
+            return load(Probe, body, str(path)).result
+        return ProbeResult.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "document"
-        msg = f"{where}: no probe's result: {place}: {first['msg']}"
+        msg = f"{path}: this is not a probe's result: {first_problem(error)}"
         raise RefusedError(msg) from error
     except ValueError as error:
-        msg = f"{where}: not JSON: {error}"
+        msg = f"{path}: not JSON: {error}"
         raise RefusedError(msg) from error
-
-
-def probe_locally(request: RequestFile, folder: Path) -> ProbeResult:
-    """Count a local dataset as a probe would; of the node, usual figures are assumed."""
-    reference = DatasetReference(uri=str(folder.resolve()), seed=request.seed, max_images=request.max_images)
-    with TemporaryDirectory() as work:
-        read = read_dataset(reference, READ_SIZE, _no_store, Path(work))
-    return ProbeResult(
-        device=request.device,
-        statistics=DatasetStatistics(
-            digest=read.digest,
-            classes=len(read.classes),
-            images=len(read.splits.train),
-            validation_images=len(read.splits.validation),
-            test_images=len(read.splits.test),
-            images_per_class_mean=float(np.mean(read.images_per_class)),
-            images_per_class_std=float(np.std(read.images_per_class)),
-        ),
-        startup_seconds=ASSUMED_STARTUP_SECONDS,
-        loading_seconds_per_image=ASSUMED_LOADING_SECONDS,
-        step_correction=1.0,
-        seconds=0.0,
-    )
-
-
-def _no_store() -> ObjectStore:
-    msg = "a local dataset is a folder"
-    raise RefusedError(msg)

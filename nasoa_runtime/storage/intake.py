@@ -47,7 +47,7 @@ def admit_weights(store: ObjectStore, bucket: str, zoo: str, model: ZooModel) ->
         msg = f"{model.weights_uri}: {error}"
         raise InvalidWeights(msg) from error
     target = weights_uri(bucket, zoo, model.name, model.weights_digest)
-    _create_same(store, target, found.body)
+    create_same(store, target, found.body)
     return model.model_copy(update={"weights_uri": target})
 
 
@@ -65,7 +65,7 @@ def admit_prototypes(store: ObjectStore, bucket: str, zoo: str, source: str, uri
         raise MissingObject(msg)
     check_prototypes(found.body, uri)
     target = f"s3://{bucket}/{ZooKeys(zoo).prototypes(source, digest(found.body))}"
-    _create_same(store, target, found.body)
+    create_same(store, target, found.body)
     return target
 
 
@@ -94,7 +94,7 @@ def check_prototypes(body: bytes, uri: str) -> None:
         raise ZooError(msg)
 
 
-def _create_same(store: ObjectStore, uri: str, body: bytes) -> None:
+def create_same(store: ObjectStore, uri: str, body: bytes) -> None:
     """Create an object whose name holds its digest; one that is there already must be the same."""
     if digest(store.create_or_read(uri, body)) != digest(body):
         raise UnreadableDocumentError(uri, "its name holds a digest that its content does not have")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
@@ -25,10 +23,11 @@ from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.search.status import compose as compose_search_status
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
-from nasoa_runtime.api.base import TERMINAL
+from nasoa_runtime.api.base import TERMINAL, SpecPart
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.reading import SpecError
+from nasoa_runtime.api.reading import read_spec as validated_spec
 from nasoa_runtime.api.search import NASSearchSpec
-from nasoa_runtime.documents.base import first_problem
 from nasoa_runtime.documents.keys import OutputUris
 from nasoa_runtime.documents.request import RequestRecords
 from nasoa_runtime.documents.search_records import SearchRecords
@@ -39,7 +38,7 @@ from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.zoo import read_extractor, read_manifest
 
-S = TypeVar("S", bound=BaseModel)
+S = TypeVar("S", bound=SpecPart)
 
 
 def read_spec(model: type[S], manifest: Manifest) -> S:
@@ -49,10 +48,9 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
         InvalidSpecError: it was written for another version of the API; admission would refuse it today.
     """
     try:
-        return model.model_validate(manifest["spec"])
-    except ValidationError as error:
-        wrong = f"spec.{first_problem(error)}"
-        message = f"{wrong}: delete this object, and create it anew with what the CRD in force allows"
+        return validated_spec(model, manifest["spec"])
+    except SpecError as error:
+        message = f"{error}: delete this object, and create it anew with what the CRD in force allows"
         raise InvalidSpecError(message) from error
 
 

@@ -7,6 +7,7 @@ pydantic's JSON schema is turned into what Kubernetes calls a structural schema:
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 
 import yaml
 
-from nasoa_runtime.api.base import GROUP, VALIDATIONS, VERSION, rule
+from nasoa_runtime.api.base import GROUP, VERSION
 from nasoa_runtime.api.kinds import KINDS, Kind
+from nasoa_runtime.api.rules import VALIDATIONS, rule
 
 Schema = dict[str, Any]
 DIRECTORIES = (Path("crds"), Path("helm/nasoa/crds"))
 # Keywords of JSON Schema that structural schemas don't know, or that repeat what they say.
 _DROPPED = frozenset({"title", "additionalProperties", "$defs", "readOnly", "const", "propertyNames", "discriminator"})
+_API_VERSION = f"Group and version of the API that the object is written in, {GROUP}/{VERSION}."
+_KIND = "Kind of the object, in CamelCase. It can't be changed."
 
 
 def crd(kind: Kind) -> Schema:
@@ -59,15 +63,16 @@ def crd(kind: Kind) -> Schema:
 
 def object_schema(kind: Kind) -> Schema:
     """The schema of a whole object."""
-    spec = structural(kind.spec.model_json_schema(by_alias=True, mode="validation"))
+    spec = with_defaults_told(structural(kind.spec.model_json_schema(by_alias=True, mode="validation")))
     spec[VALIDATIONS] = [*immutable(spec, kind), *spec.get(VALIDATIONS, [])]
     schema: Schema = {
         "type": "object",
         "description": kind.description,
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
+            "apiVersion": {"type": "string", "description": _API_VERSION},
+            "kind": {"type": "string", "description": _KIND},
+            # A schema of the metadata may say nothing but the type: the API server knows the rest.
             "metadata": {"type": "object"},
             "spec": spec,
             "status": structural(kind.status.model_json_schema(by_alias=True, mode="serialization")),
@@ -94,6 +99,25 @@ def immutable(spec: Schema, kind: Kind) -> list[dict[str, str]]:
         for name in spec["properties"]
         if name not in kind.editable
     ]
+
+
+def with_defaults_told(schema: Schema) -> Schema:
+    """``schema`` with each field's default at the end of its description, as `kubectl explain` does not print it."""
+    result = dict(schema)
+    if schema.get("default") not in (None, {}, []):
+        result["description"] = f"{schema['description']} Default: {_told(schema['default'])}."
+    if "properties" in schema:
+        result["properties"] = {name: with_defaults_told(child) for name, child in schema["properties"].items()}
+    if "items" in schema:
+        result["items"] = with_defaults_told(schema["items"])
+    return result
+
+
+def _told(default: Any) -> str:
+    """A default as YAML has it; the items of a list one after another."""
+    if isinstance(default, list):
+        return ", ".join(map(_told, default))
+    return f"{default:g}" if isinstance(default, float) else json.dumps(default).strip('"')
 
 
 def structural(schema: Schema) -> Schema:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nasoa_operator.plan import Manifest
 from nasoa_operator.settings import Settings
-from nasoa_runtime.api.types import DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_CHECKPOINTED,

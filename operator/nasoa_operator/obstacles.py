@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_runtime.api.finetune import FineTuneRequestStatus
-from nasoa_runtime.api.search import NASSearchStatus
+from nasoa_runtime.api.finetune_status import FineTuneRequestStatus
+from nasoa_runtime.api.search_status import NASSearchStatus
 
 ACCEPTED = "Accepted"
 RUNNABLE = "PodsRunnable"

@@ -10,7 +10,7 @@ from nasoa_operator.jobs import Owner, build_job, dataset_uri_in_pod
 from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.settings import Settings
-from nasoa_runtime.api.types import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.parts import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import DatasetReference, Device, PodInput, Store
 from nasoa_runtime.documents.steps import Step
 
@@ -50,7 +50,7 @@ class Observed(Protocol):
 
 def device_of(spec: Spec) -> Device:
     """The device of a spec, as records have it."""
-    return Device(type=spec.device.type, count=spec.device.count, product=spec.device.product)
+    return spec.device.record()
 
 
 def common_input(observed: Observed, step: Step) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_runtime.api.finetune import FineTuneRequestSpec, FineTuneRequestStatus
-from nasoa_runtime.api.search import NASSearchSpec, NASSearchStatus
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.finetune_status import FineTuneRequestStatus
+from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.api.search_status import NASSearchStatus
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.durations import duration, seconds
 
@@ -27,6 +29,9 @@ LATER = datetime(2026, 3, 1, 12, 5, 0, tzinfo=UTC)
         pytest.param("90m", 5400.0, id="minutes"),
         pytest.param("1h30m", 5400.0, id="hours and minutes"),
         pytest.param("1.5h", 5400.0, id="a fraction"),
+        pytest.param("90s", 90.0, id="seconds"),
+        pytest.param("1.5m", 90.0, id="a fraction of minutes"),
+        pytest.param("2m30s", 150.0, id="minutes and seconds"),
         pytest.param("1m0.25s", 60.25, id="a zero part"),
     ],
 )

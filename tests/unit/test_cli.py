@@ -11,7 +11,8 @@ from s3 import an_empty_store
 
 from nasoa_runtime.boundary import ProbeResult
 from nasoa_runtime.cli import app as cli
-from nasoa_runtime.cli.request_file import duration_seconds
+from nasoa_runtime.documents.base import dump
+from nasoa_runtime.documents.request import Probe
 from nasoa_runtime.storage.predictors import learn_once
 from nasoa_runtime.storage.s3 import ObjectStore
 from nasoa_runtime.storage.zoo import ZooModel, publish
@@ -206,6 +207,11 @@ def test_a_space_is_read_from_yaml(nasoa, tmp_path, text) -> None:
         pytest.param("maxLayers: 9", "write 1 to 3", id="too many layers"),
         pytest.param("[1, 2]", "write bounds by name", id="a list"),
         pytest.param("{", "not a YAML file", id="no YAML"),
+        pytest.param("maxLayers: two", "maxLayers: must be of type integer", id="a word for a number"),
+        pytest.param("firstChannels: [15]", "firstChannels [15]: write even numbers", id="odd channels"),
+        pytest.param("kind: NASSearch\nspec: 3", "spec: write bounds by name", id="a search without a spec"),
+        pytest.param("kind: NASSearch\nspec: {blockPhase: 3}", "blockPhase: write bounds", id="a phase without fields"),
+        pytest.param("kind: FineTuneRequest", "has a FineTuneRequest; give a file with a NASSearch", id="a request"),
     ],
 )
 def test_a_wrong_space_is_refused(nasoa, tmp_path, text, words) -> None:
@@ -297,11 +303,22 @@ def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, pro
     assert "predicted accuracy" in nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))[1]
 
 
-def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml) -> None:
-    record = {"formatVersion": 1, "result": ProbeResult.model_validate_json(json.dumps(PROBE)).model_dump(mode="json")}
-    store.put("s3://sys-bucket/requests/0f0f/probe.json", json.dumps(record).encode())
+def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml, probe_json) -> None:
+    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", record)
     document = json.loads(nasoa("plan", "-f", str(request_yaml), "--json")[1])
     assert document["statistics_from"] == "its probe"
+    probe_json.write_bytes(record)
+    from_file = json.loads(nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json), "--json")[1])
+    assert from_file["chosen"] == document["chosen"]
+
+
+def test_a_recorded_probe_that_was_edited_is_refused(nasoa, store, zoo, request_yaml) -> None:
+    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", record.replace(b'"classes":10', b'"classes":11'))
+    code, out, err = nasoa("plan", "-f", str(request_yaml))
+    assert (code, out) == (2, "")
+    assert "s3://sys-bucket/requests/0f0f/probe.json can't be read: its content does not match its checksum" in err
 
 
 def test_planning_changes_nothing(nasoa, store, zoo, request_yaml, probe_json) -> None:
@@ -324,6 +341,14 @@ def test_a_local_dataset_will_do(nasoa, zoo, request_yaml, tmp_path) -> None:
     assert json.loads(out)["statistics_from"] == str(tmp_path / "data")
 
 
+def test_a_folder_that_is_no_dataset_is_refused(nasoa, zoo, request_yaml, tmp_path) -> None:
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    code, out, err = nasoa("plan", "-f", str(request_yaml), "--dataset", str(tmp_path / "data"))
+    assert (code, out) == (2, "")
+    assert err.startswith("nasoa: --dataset: ")
+    assert "Traceback" not in err
+
+
 def test_what_is_not_known_is_asked_for(nasoa, zoo, request_yaml) -> None:
     code, out, err = nasoa("plan", "-f", str(request_yaml))
     assert (code, out) == (2, "")
@@ -339,7 +364,9 @@ def test_what_is_not_known_is_asked_for(nasoa, zoo, request_yaml) -> None:
         pytest.param(("60s", "0s"), "spec.timeLimit: must be a duration above zero", id="nothing"),
         pytest.param(("zoo: fashion", "zoo: birds"), "spec.zoo: there is no zoo 'birds'", id="no such zoo"),
         pytest.param(("zoo: fashion", "pins: {model: huge}\n  zoo: fashion"), "no model 'huge'", id="no such model"),
-        pytest.param(("zoo: fashion", "zoo: 3"), "zoo: must be text, not 3", id="a wrong type"),
+        pytest.param(("zoo: fashion", "zoo: 3"), "spec.zoo: must be of type string", id="a wrong type"),
+        pytest.param(("timeLimit:", "timelimit:"), "spec.timelimit: unknown field", id="a misspelt field"),
+        pytest.param(("  zoo: fashion\n", ""), "spec.zoo: Required value", id="a missing field"),
         pytest.param(("kind: FineTuneRequest", "kind: Pod"), "there is no FineTuneRequest", id="another kind"),
     ],
 )
@@ -350,18 +377,25 @@ def test_a_request_that_can_not_be_planned_says_why(nasoa, zoo, request_yaml, pr
     assert words in err
 
 
+def test_fields_that_are_empty_are_left_out(nasoa, zoo, request_yaml, probe_json) -> None:
+    request_yaml.write_text(REQUEST + "  limits:\n  pins:\n    # model: small\n")
+    code, _, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json), "--json")
+    assert (code, err) == (0, "")
+
+
 def test_of_several_requests_one_is_named(nasoa, zoo, request_yaml, probe_json) -> None:
     request_yaml.write_text(REQUEST + "---" + REQUEST.replace("digits, uid", "mnist, uid"))
     base = ("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
     assert "--name: digits, mnist" in nasoa(*base)[2]
     assert json.loads(nasoa(*base, "--name", "mnist", "--json")[1])["request"] == "mnist"
+    assert "it has no request 'birds'; choose one with --name: digits, mnist" in nasoa(*base, "--name", "birds")[2]
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
         pytest.param("{", "not JSON", id="no JSON"),
-        pytest.param("{}", "no probe's result", id="empty"),
+        pytest.param("{}", "not a probe's result: device: ", id="empty"),
         pytest.param(json.dumps(PROBE | {"startup_seconds": -1}), "startup_seconds", id="a negative time"),
     ],
 )
@@ -372,14 +406,38 @@ def test_statistics_are_checked(nasoa, zoo, request_yaml, probe_json, body, word
     assert words in err
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90.0), ("1h30m", 5400.0), ("80ms", 0.08), ("1.5m", 90.0), ("2m30s", 150.0)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert duration_seconds(text) == pytest.approx(seconds)
-
-
-def test_torch_is_not_imported_where_no_network_is_built() -> None:
-    code = "import sys, nasoa_runtime.cli; print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))"
+def test_the_pods_code_is_not_imported_where_no_network_is_built() -> None:
+    code = "import sys, nasoa_runtime.cli.app; print(*sorted(sys.modules), sep='\\n')"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout == "[]\n"
+    modules = set(said.stdout.split())
+    assert "nasoa_runtime.cli.local" in modules
+    assert {"PIL", "nasoa_runtime.pods", "safetensors", "timm", "torch", "torchvision"} & modules == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        pytest.param("torch", "local.prepare_weights('0-_16_1-1-1-1', Path('w.pth'), 32)", id="weights"),
+        pytest.param(
+            "PIL", "local.probe(FineTuneRequestSpec.model_construct(seed=0, dataset=data), Path())", id="data"
+        ),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(module, call) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.parts import DatasetSpec
+from nasoa_runtime.cli import local
+from nasoa_runtime.cli.common import RefusedError
+sys.modules[{module!r}] = None
+data = DatasetSpec(uri="s3://tenant/digits")
+try:
+    {call}
+except RefusedError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = f"this needs nasoa's runtime extra, and {module} is not installed: pip install 'nasoa[runtime]'\n"
+    assert said.stdout == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,89 @@ def test_every_string_list_and_map_is_bounded(kind):
             assert "maxProperties" in node, path
 
 
+def fields(schema, path=""):
+    """Every field below a schema: where it stands, its schema, and whether it must be written."""
+    for name, node in schema.get("properties", {}).items():
+        yield f"{path}.{name}", node, name in schema.get("required", ())
+        yield from fields(node.get("items", node), f"{path}.{name}")
+
+
+def described(kind):
+    """Every field that has a description; the API server takes none of an object's metadata."""
+    return [(path, node) for path, node, _ in fields(object_schema(kind)) if path != ".metadata"]
+
+
 @pytest.mark.parametrize("kind", BOTH)
-def test_every_field_of_ours_is_described(kind):
-    for path, node in nodes(object_schema(kind)):
-        top = path.split(".")[1] if "." in path else ""
-        if top in {"spec", "status"} and not path.endswith("[]"):
-            assert path == ".status" or node.get("description"), path
+def test_every_field_is_described_in_full_sentences(kind):
+    for path, node in described(kind):
+        description = node.get("description", "")
+        assert len(description) >= 30, path
+        assert re.fullmatch(r"[A-Z].*\.", description), path
+        assert not re.match("(Of|From|For) ", description), path
+        assert "  " not in description, path
+        assert "``" not in description, path
+
+
+UNITS = {
+    r"(s|S)econds": "second",
+    r"Milliseconds": "in milliseconds",
+    r"Hours$": "hours",
+    r"imageSize$": "in pixels",
+    r"(e|maxE)pochs$": "epochs",
+    r"(resources\.)(requests|limits)$": "bytes",
+}
+"""Names of fields, and the word by which their descriptions say the unit."""
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_numbers_are_described_with_their_units(kind):
+    found = set()
+    for path, node in described(kind):
+        for name, word in UNITS.items():
+            if re.search(name, path):
+                assert word in node["description"], path
+                found.add(word)
+        if (node.get("minimum"), node.get("maximum")) == (0, 1):
+            assert "from 0 " in node["description"], path
+        if node.get("x-kubernetes-int-or-string"):
+            assert "such as" in node["description"], path
+        if node.get("format") == "date-time":
+            assert node["description"].startswith("When "), path
+    assert "second" in found
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_what_may_be_left_out_says_what_holds_then(kind):
+    """By the default at the end, or in words where there is none; parts whose fields all have defaults are spared."""
+    for path, node, required in fields(object_schema(kind)["properties"]["spec"]):
+        if required or (node.get("default") == {} and "properties" in node):
+            continue
+        if node.get("default") in (None, {}, []):
+            assert "left out" in node["description"], path
+        else:
+            assert re.search(r" Default: [^ ].*\.$", node["description"]), path
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        pytest.param("batchSize", "Default: 32.", id="a number"),
+        pytest.param("suspend", "Default: false.", id="a truth"),
+        pytest.param("strategy", "Default: OneShot.", id="a word"),
+        pytest.param("grid.stepFractions", "Default: 1, 0.5, 0.25, 0.125.", id="a list"),
+        pytest.param("timeLimit", "do not count.", id="none"),
+    ],
+)
+def test_defaults_stand_at_the_end(path, told):
+    node = object_schema(REQUEST)["properties"]["spec"]
+    for part in path.split("."):
+        node = node["properties"][part]
+    assert node["description"].endswith(f" {told}")
+
+
+def test_the_numbers_of_frozen_stages_are_those_of_the_architectures():
+    grid = object_schema(REQUEST)["properties"]["spec"]["properties"]["grid"]["properties"]["frozenStages"]
+    assert (grid["default"], grid["maxItems"], grid["items"]["maximum"]) == ([0, 1, 2, 3, 4, 5], 6, 5)
 
 
 def test_all_fields_of_a_search_but_three_are_decided_at_creation():

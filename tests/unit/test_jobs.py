@@ -2,7 +2,7 @@ import pytest
 
 from nasoa_operator.jobs import Owner, build_job, child_name, dataset_claim, dataset_uri_in_pod
 from nasoa_operator.settings import Settings
-from nasoa_runtime.api.types import DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import INPUTS, DatasetReference, ProbeInput
 
 OWNER = Owner("nasoa.io/v1alpha1", "FineTuneRequest", "team", "digits", "0a1b2c3d-0000-4000-8000-000000000002")

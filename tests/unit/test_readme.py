@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from devcluster.__main__ import application as devcluster
 from nasoa_operator import blockage, metrics
 from nasoa_operator.settings import PREFIX, Settings
-from nasoa_runtime.api.finetune import RequestPhase
+from nasoa_runtime.api.finetune_status import RequestPhase
 from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
-from nasoa_runtime.api.search import SearchPhase
+from nasoa_runtime.api.search_status import SearchPhase
 from nasoa_runtime.cli.app import app
 from nasoa_runtime.storage import errors as store_errors
 
@@ -27,16 +27,18 @@ TENANTS, ADMINS = ROOT / "docs/tenants.md", ROOT / "docs/admins.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EACH_PAGE = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 
+OPERATOR = ROOT / "operator/nasoa_operator"
 DECIDING = [
-    *("accept.py", "actions.py", "blockage.py", "outcomes.py", "problems.py", "reconcile.py"),
-    *("finetune/plan.py", "finetune/scheduling.py", "finetune/status.py"),
-    *(f"search/{name}.py" for name in ("generations", "levels", "limits", "plan", "problems", "publishing", "status")),
+    *(OPERATOR / f"{name}.py" for name in ("accept", "actions", "blockage", "obstacles", "outcomes", "problems")),
+    *(OPERATOR / f"{name}.py" for name in ("reconcile", "results")),
+    *sorted(path for room in ("finetune", "search") for path in (OPERATOR / room).glob("*.py")),
+    *(ROOT / "nasoa_runtime/online" / f"{name}.py" for name in ("candidates", "generator")),
 ]
-"""Modules of the operator in which reasons are spelled."""
+"""Modules in which reasons are spelled."""
 PROGRESS = {
     "Accepted", "Completed", "FineTuned", "GenerationEvaluated", "GenerationStarted", "JobCreated", "Learned",
     "LevelEnded", "ModelsPretrained", "ModelsSelected", "NothingLearned", "Probed", "Published", "Reachable",
-    "Runnable", "Scheduled", "StepTimeTableMeasured", "StepTimesAdded", "StepTimesMeasured", "Succeeded",
+    "Readable", "Runnable", "Scheduled", "StepTimeTableMeasured", "StepTimesAdded", "StepTimesMeasured", "Succeeded",
 }  # fmt: skip
 """Reasons of what goes well, which need no explaining."""
 NO_REASONS = {
@@ -46,6 +48,8 @@ NO_REASONS = {
     "False", "True", "Normal", "Warning", "Event", "FineTuneRequest", "NASSearch", "Secret", "FailIndex", "Ignore",
     # Kinds of outcomes, which become reasons of other names, and what Kubernetes calls ends.
     "BadInput", "Disrupted", "Error", "OOMKilled", "Running", "TimedOut",
+    # A name of types.
+    "Snapshot",
 }  # fmt: skip
 
 
@@ -98,8 +102,7 @@ def spelled_words(path):
 
 def reasons():
     """Every reason for which something does not go on."""
-    found = set().union(*(spelled_words(ROOT / "operator/nasoa_operator" / name) for name in DECIDING))
-    found |= spelled_words(ROOT / "nasoa_runtime/online/generator.py")
+    found = set().union(*(spelled_words(path) for path in DECIDING))
     for error in vars(store_errors).values():
         # The condition's reason is the error's name.
         if isinstance(error, type) and issubclass(error, store_errors.StoreError):

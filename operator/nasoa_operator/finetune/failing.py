@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from nasoa_operator.events import failed
@@ -11,11 +10,8 @@ from nasoa_operator.outcomes import PodOutcome, bad_input
 from nasoa_operator.plan import Event, Plan
 from nasoa_runtime.documents.request import Failed
 from nasoa_runtime.documents.steps import PROBE, Step
-from nasoa_runtime.durations import duration
 from nasoa_runtime.online.candidates import NothingFits
-
-HEADROOM = 1.25
-"""Of an advised time limit over the least one: the next probe may see the node busier."""
+from nasoa_runtime.planning import why_nothing_fits
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,8 @@ def fail(observed: ObservedRequest, failure: Failure) -> Plan:
 
 
 def nothing_fits(found: NothingFits) -> Failure:
-    """Why there is no schedule, by the field that rules it out, with what to write instead."""
-    fields = {"UnknownModel": "spec.pins.model", "NoModelWithinLimits": "spec.limits"}
-    message = f"{fields.get(found.reason, 'spec.timeLimit')}: {found.message}"
-    if found.least_seconds is not None:
-        enough = duration(math.ceil(HEADROOM * found.least_seconds))
-        message += f", by this probe; write timeLimit: {enough} or more, as start-up times vary"
-    return Failure(found.reason, message)
+    """That nothing fits, as the request's failure."""
+    return Failure(found.reason, why_nothing_fits(found))
 
 
 def failure_of(outcome: PodOutcome, step: Step) -> Failure:

@@ -9,13 +9,12 @@ from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, R
 from nasoa_runtime.documents.outcomes import OutcomeRecord
 from nasoa_runtime.documents.request import Result, Schedule
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
-from nasoa_runtime.durations import seconds
-from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
-from nasoa_runtime.online.decision import model_choices, model_facts, overheads, rows_for
-from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
+from nasoa_runtime.online.decision import model_facts, rows_for
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
+from nasoa_runtime.planning import suggest_for
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -53,27 +52,7 @@ def decide(
     observed: ObservedRequest, zoo: ZooManifest, predictor: PredictorState, probe: ProbeResult
 ) -> Suggestion | NothingFits:
     """The schedule that the predictor chooses now."""
-    spec = observed.spec
-    request = Request(
-        time_limit_seconds=seconds(spec.time_limit),
-        batch_size=spec.batch_size,
-        model=spec.pins.model,
-        learning_rate=spec.pins.learning_rate,
-        frozen_stages=spec.pins.frozen_stages,
-        steps=spec.pins.steps,
-        most_parameters=spec.limits.max_parameters,
-        most_inference_milliseconds=spec.limits.max_inference_milliseconds,
-        infeasible=frozenset(probe.infeasible),
-        strategy=spec.strategy,
-    )
-    grid = Grid(
-        learning_rates=spec.grid.learning_rates,
-        frozen_stages=spec.grid.frozen_stages,
-        fractions=spec.grid.step_fractions,
-        most_epochs=spec.grid.max_epochs,
-    )
-    choices = model_choices(zoo.models, probe, spec.batch_size)
-    return suggest(request, choices, probe.statistics, overheads(zoo.models, probe), predictor, grid)
+    return suggest_for(observed.spec, zoo, probe, predictor)
 
 
 def schedule_document(

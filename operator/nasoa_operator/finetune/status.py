@@ -13,15 +13,15 @@ from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.conditions import Condition, Truth, set_condition
-from nasoa_runtime.api.finetune import (
+from nasoa_runtime.api.finetune_status import (
     Alternative,
+    ChosenSchedule,
     FineTuneRequestStatus,
     PredictorVersions,
+    ProbeFindings,
     RequestPhase,
     RequestResult,
     RunProgress,
-    Schedule,
-    Statistics,
 )
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.boundary import Regime
@@ -120,13 +120,13 @@ def condition(
     return set_condition(before, kind, truth, reason, message, observed.object_generation, observed.now)
 
 
-def statistics(observed: ObservedRequest) -> Statistics | None:
+def statistics(observed: ObservedRequest) -> ProbeFindings | None:
     """What the probe found."""
     if observed.records.probe is None:
         return None
     probe = observed.records.probe.result
     measured = probe.model_dump(include={"startup_seconds", "loading_seconds_per_image", "step_correction"})
-    return Statistics.model_validate({**probe.statistics.model_dump(), **measured})
+    return ProbeFindings.model_validate({**probe.statistics.model_dump(), **measured})
 
 
 def alternative(regime: Regime) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def alternative(regime: Regime) -> dict[str, Any]:
     return regime.model_dump(include=set(Alternative.model_fields))
 
 
-def schedule(observed: ObservedRequest) -> Schedule | None:
+def schedule(observed: ObservedRequest) -> ChosenSchedule | None:
     """What was chosen, and before what."""
     document = observed.records.schedule
     if document is None:
         return None
     chosen, *others = document.regimes
-    return Schedule(
+    return ChosenSchedule(
         **alternative(chosen),
         planned_seconds=document.planned_seconds,
         candidates=document.candidates,

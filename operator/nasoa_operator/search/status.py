@@ -14,7 +14,7 @@ from nasoa_operator.search.limits import device_seconds
 from nasoa_operator.search.observed import ObservedSearch
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.conditions import Condition, Truth, set_condition
-from nasoa_runtime.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
+from nasoa_runtime.api.search_status import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front

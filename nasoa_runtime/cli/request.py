@@ -1,0 +1,72 @@
+"""Reading a FineTuneRequest from a file. It is judged by the API's own models, as the API server would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.api.kinds import REQUEST
+from nasoa_runtime.api.reading import SpecError, read_spec
+from nasoa_runtime.cli.common import RefusedError
+
+
+@dataclass(frozen=True)
+class NamedRequest:
+    """What is planned for."""
+
+    name: str
+    uid: str | None
+    """Of the object on the cluster; only a file that came from there has it."""
+    spec: FineTuneRequestSpec
+
+
+def read_request(path: Path, name: str | None = None) -> NamedRequest:
+    """Read the FineTuneRequest in ``path``, the one called ``name`` if it has several.
+
+    Raises:
+        RefusedError: there is none, or admission would refuse it; the message names the field.
+    """
+    requests = {str(metadata_of(document).get("name", "")): document for document in documents_in(path)}
+    if not requests:
+        msg = f"{path}: there is no {REQUEST.kind} in it"
+        raise RefusedError(msg)
+    if name is None and len(requests) > 1:
+        msg = f"{path}: choose one of its requests with --name: {', '.join(sorted(requests))}"
+        raise RefusedError(msg)
+    if name is not None and name not in requests:
+        msg = f"{path}: it has no request {name!r}; choose one with --name: {', '.join(sorted(requests))}"
+        raise RefusedError(msg)
+    chosen = next(iter(requests.values())) if name is None else requests[name]
+    metadata = metadata_of(chosen)
+    try:
+        spec = read_spec(FineTuneRequestSpec, chosen.get("spec"))
+    except SpecError as error:
+        msg = f"{path}: {error}"
+        raise RefusedError(msg) from error
+    uid = metadata.get("uid")
+    return NamedRequest(str(metadata.get("name", "")), None if uid is None else str(uid), spec)
+
+
+def documents_in(path: Path) -> list[Mapping[str, Any]]:
+    """The FineTuneRequests in a YAML file of one or more documents.
+
+    Raises:
+        RefusedError: it is not YAML.
+    """
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path}: not a YAML file: {error}"
+        raise RefusedError(msg) from error
+    return [document for document in documents if isinstance(document, dict) and document.get("kind") == REQUEST.kind]
+
+
+def metadata_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of an object; none where it has no fields."""
+    metadata = document.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
