@@ -131,6 +131,8 @@ def parse_probe(body: bytes, where: str) -> ProbeResult:
     try:
         document = json.loads(body)
         document = document.get("result", document) if isinstance(document, dict) else document
+        if isinstance(document, dict):
+            document.pop("program", None)  # A pod's result names its program, a record of it does not.
         return ProbeResult.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

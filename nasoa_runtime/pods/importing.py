@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from nasoa_runtime.boundary import Extractor, Precision, Preprocessing, canonical_json, digest
 from nasoa_runtime.cli.common import RefusedError
 from nasoa_runtime.cli.zoos import CLASS_NAMES_KEPT
-from nasoa_runtime.pods.training.models import build_model, head_of
+from nasoa_runtime.pods.networks.building import build_model, head_of
+from nasoa_runtime.pods.networks.counting import complexity_of
 from nasoa_runtime.storage.s3 import ObjectStore, UnreadableObjectError
 from nasoa_runtime.storage.zoo import ZooModel, weights_uri
 
@@ -194,23 +195,7 @@ def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:
 
 def count_macs(model: nn.Module, image_size: int) -> int:
     """Multiply-accumulates of convolutions and linear layers for one image, counted in a forward pass."""
-    total = 0
-
-    def count(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        if isinstance(weight, Tensor):
-            # A convolution is done at each place, a linear layer for each token: once for each value of a channel.
-            total += weight.numel() * (output.numel() // weight.shape[0])
-
-    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    model.eval()
-    with torch.inference_mode():
-        model(torch.zeros(1, 3, image_size, image_size))
-    for hook in hooks:
-        hook.remove()
-    return total
+    return complexity_of(model, image_size).macs
 
 
 def as_model(

@@ -16,7 +16,7 @@ from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
 from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.observe import Documents, in_thread, observe_jobs
-from nasoa_operator.outcomes import JobContext, ObservedJob, explain
+from nasoa_operator.outcomes import JobContext, ObservedJob
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
@@ -26,6 +26,7 @@ from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.documents.base import first_problem
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.zoo import read_manifest
@@ -42,7 +43,9 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
     try:
         return model.model_validate(manifest["spec"])
     except ValidationError as error:
-        message = f"spec.{explain(error)}: delete this object, and create it anew with what the CRD in force allows"
+        message = (
+            f"spec.{first_problem(error)}: delete this object, and create it anew with what the CRD in force allows"
+        )
         raise InvalidSpecError(message) from error
 
 

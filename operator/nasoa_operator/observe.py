@@ -17,11 +17,11 @@ from nasoa_operator.outcomes import (
     JobContext,
     ObservedJob,
     PodOutcome,
-    PodWord,
-    last_words,
+    Termination,
     observed_job,
     read_message,
     read_result,
+    terminations_of,
 )
 from nasoa_operator.plan import Manifest
 from nasoa_operator.step_times import StepTimes
@@ -118,20 +118,20 @@ def job_outcomes(
 
     A result that is whole in S3 counts even when its pod is gone: the pod wrote it before it exited.
     """
-    words = last_words(pods)
+    terminations = terminations_of(pods)
     return tuple(
-        index_outcome(store, words.get(index), index, context, job.failure) for index in range(job.completions)
+        index_outcome(store, terminations.get(index), index, context, job.failure) for index in range(job.completions)
     )
 
 
 def index_outcome(
-    store: ObjectStore, word: PodWord | None, index: int, context: JobContext, job_failure: str
+    store: ObjectStore, termination: Termination | None, index: int, context: JobContext, job_failure: str
 ) -> PodOutcome:
     """One index: its termination message first, then the stored result, then the reason of the failure."""
     expected_digest: str | None = None
     outcome = PodOutcome(index, failure="Disrupted", message=job_failure or "its pod has vanished")
-    if word is not None:
-        message, outcome = read_message(word, context.program)
+    if termination is not None:
+        message, outcome = read_message(termination, context.program)
         if outcome.result is not None or outcome.failure in {"BadInput", "Diverged", "InvalidResult"}:
             return outcome
         expected_digest = message.result_digest if message is not None else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import ProbeResult
+from nasoa_runtime.boundary import load_result
 from nasoa_runtime.cli import app as cli
 from nasoa_runtime.cli.request_file import duration_seconds
 from nasoa_runtime.storage.predictors import learn_once
@@ -309,7 +309,7 @@ def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, pro
 
 
 def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml) -> None:
-    record = {"formatVersion": 1, "result": ProbeResult.model_validate_json(json.dumps(PROBE)).model_dump(mode="json")}
+    record = {"formatVersion": 1, "result": load_result(json.dumps(PROBE), "probe").model_dump(mode="json")}
     store.put("s3://sys-bucket/requests/0f0f/probe.json", json.dumps(record).encode())
     document = json.loads(nasoa("plan", "-f", str(request_yaml), "--json")[1])
     assert document["statistics_from"] == "its probe"

@@ -15,7 +15,7 @@ from nasoa_runtime.architecture.complexity import complexity
 from nasoa_runtime.cli import app as cli
 from nasoa_runtime.cli.common import RefusedError
 from nasoa_runtime.pods.importing import count_macs, outputs_of, prepare
-from nasoa_runtime.pods.network import build
+from nasoa_runtime.pods.networks.encoded import build
 from nasoa_runtime.storage.weights import verify_weights
 from nasoa_runtime.storage.zoo import read_manifest
 

@@ -214,7 +214,7 @@ def failure_of(outcome: PodOutcome, step: str) -> Failure:
         "TimedOut": "TimeLimitReached",
     }
     reason = reasons.get(outcome.failure or "", "ProbeFailed" if step == "probe" else "FineTuningFailed")
-    return Failure(reason, outcome.message)
+    return Failure(reason, outcome.explanation)
 
 
 def probe_result(observed: ObservedRequest) -> ProbeResult:
@@ -266,6 +266,7 @@ def finetune_job(observed: ObservedRequest, step: str) -> Manifest:
         time_limit_seconds=limit,
         batch_size=spec.batch_size,
         models=tuple(ModelReference.model_validate(m) for m in decided["models"]),
+        strategy=spec.strategy,
         regimes=tuple(Regime.model_validate(r) for r in decided["regimes"]),
         output_uri=observed.tenant_uri("model"),
         work_uri=observed.tenant_uri("work"),

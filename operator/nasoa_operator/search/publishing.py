@@ -80,9 +80,15 @@ def pretrain(observed: ObservedSearch, selection: Mapping[str, Any]) -> Plan:
             models.append(member | result.model_dump(mode="json") | {"index": index, "weightsUri": uri})
     if not models:
         first = job.outcomes[0]
-        return stop(observed, "PretrainingFailed", f"no model could be pretrained: {first.failure}: {first.message}")
+        return stop(
+            observed, "PretrainingFailed", f"no model could be pretrained: {first.failure}: {first.explanation}"
+        )
     failed = [
-        {"encoding": m["encoding"], "failure": outcomes[i].failure or "InvalidResult", "message": outcomes[i].message}
+        {
+            "encoding": m["encoding"],
+            "failure": outcomes[i].failure or "InvalidResult",
+            "message": outcomes[i].explanation,
+        }
         for i, m in enumerate(members)
         if pretrained(outcomes[i], m["encoding"]) is None
     ]
@@ -134,7 +140,7 @@ def measure_table(observed: ObservedSearch) -> Plan:
     if not isinstance(outcome.result, ProfileResult):
         if outcome.failure == "InvalidResult" and not job.step.endswith(RETRY):
             return Plan(jobs=(table_job(observed, "table" + RETRY),))
-        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.message}")
+        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.explanation}")
     body = {
         "formatVersion": 1,
         "measurements": [m.model_dump(mode="json") for m in outcome.result.measurements],
