@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -85,6 +87,11 @@ def test_bad_input_ends_the_pod_for_good_and_names_the_field(document, message, 
 
 def test_an_unknown_program_is_refused() -> None:
     assert main_module.main(["dance"]) == 64
+
+
+def test_a_pod_starts_without_torch_so_that_data_is_read_while_that_is_imported() -> None:
+    script = "import sys, nasoa_runtime.pods.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_a_missing_bucket_ends_the_pod_for_good(endpoint, store, monkeypatch, message_path) -> None:
