@@ -99,7 +99,7 @@ HEARTBEAT = dump(Heartbeat(seconds=50.0, interval_seconds=2.0, closed=True))
     [
         pytest.param(b'{"seconds": -5, "interval_seconds": 2, "closed": true}', id="without a version"),
         pytest.param(HEARTBEAT.replace(b"50.0", b"5.00"), id="edited by hand"),
-        pytest.param(HEARTBEAT.replace(b'Version":1', b'Version":2'), id="of a newer version"),
+        pytest.param(HEARTBEAT.replace(b'Version":2', b'Version":3'), id="of a newer version"),
         pytest.param(HEARTBEAT[:-5], id="cut off"),
         pytest.param(b"", id="empty"),
     ],

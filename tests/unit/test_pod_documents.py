@@ -37,7 +37,7 @@ def test_a_delivered_document_is_readable_by_people_and_by_programs() -> None:
         "  ],",
     ]
     assert load(ModelDescription, body, "model.json") == load(ModelDescription, dump(DESCRIPTION), "model.json")
-    assert json.loads(body)["formatVersion"] == 1
+    assert json.loads(body)["formatVersion"] == 2
 
 
 def test_a_delivered_document_that_was_changed_names_the_file() -> None:
