@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from demo.datasets import Named
 from nasoa_runtime.architecture.complexity import Complexity, complexity
 from nasoa_runtime.pods.failures import DivergedError
-from nasoa_runtime.pods.training.checkpoint import weights_bytes
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.freezing import freeze
+from nasoa_runtime.pods.networks.weights import load_weights, weights_bytes
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
-from nasoa_runtime.pods.training.models import build_model, freeze, load_weights
 
 SIZE = 32
 BATCH = 32

@@ -1,12 +1,12 @@
-"""A double of the pods' program: the same word at the boundary, with figures that follow from the input alone.
+"""A double of the pods' program: it says the same at the boundary, with figures that follow from the input alone.
 
 It starts in a second and trains nothing. Objects below the owner's output URI control it, so that tests wait for what
-they cause: ``starts/`` counts each start, and ``control/<step>.json`` is the wish of what a pod of that step does:
+they cause: ``starts/`` counts each start, and ``control/<step>.json`` instructs the pods of that step:
 
-- ``index``: only the pod of this index minds the wish;
+- ``index``: only the pod of this index follows the instruction;
 - ``hang``: wait until ``release/<step>`` exists;
 - ``message`` and ``exit``: leave this termination message, and end with this code, without a result;
-- ``changes``: fields of the result that are others than they should be, ``size``: bytes of a result that is none.
+- ``changes``: fields of the result that are not what they should be, ``size``: bytes of a result that can't be read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from nasoa_runtime.boundary import (
     EXIT_CHECKPOINTED,
     INDEX_VARIABLE,
     INPUT_VARIABLE,
-    INPUTS,
     METRICS_PORT,
     TERMINATION_MESSAGE_LIMIT_BYTES,
     TERMINATION_MESSAGE_VARIABLE,
@@ -45,7 +44,11 @@ from nasoa_runtime.boundary import (
     Run,
     TerminationMessage,
     digest,
+    dump_result,
+    load_input,
+    program_of,
 )
+from nasoa_runtime.documents.keys import pretrained_weights_uri, result_uri
 from nasoa_runtime.pods.metrics import LOSS, PLANNED_STEPS, PROFILED_STEP_SECONDS, STEP, STEP_SECONDS
 from nasoa_runtime.storage.s3 import ObjectStore, connect
 
@@ -57,7 +60,7 @@ class Double:
     """One pod."""
 
     def __init__(self) -> None:
-        self.document: Any = INPUTS.validate_json(os.environ[INPUT_VARIABLE])
+        self.document: Any = load_input(os.environ[INPUT_VARIABLE])
         self.index = int(os.environ.get(INDEX_VARIABLE, "0"))
         self.store: ObjectStore = connect(
             self.document.store.endpoint,
@@ -66,7 +69,7 @@ class Double:
             os.environ["AWS_SECRET_ACCESS_KEY"],
         )
         self.root, _, _, self.step = self.document.result_uri.rsplit("/", 3)
-        self.uri = f"{self.document.result_uri}/{self.index}.json"
+        self.uri = result_uri(self.document.result_uri, self.index)
 
     def run(self) -> int:
         """What the pod does; its exit code."""
@@ -75,29 +78,29 @@ class Double:
             self.say(found.body)
             return 0
         self.store.create(f"{self.root}/starts/{self.step}/{self.index}/{os.environ['POD_NAME']}", b"1")
-        wish = self.wish()
+        instruction = self.instruction()
         result = self.result()
         self.serve(result)
-        if wish.get("hang"):
+        if instruction.get("hang"):
             while self.store.head(f"{self.root}/release/{self.step}") is None:
                 time.sleep(POLL_SECONDS)
-        if "message" in wish or "exit" in wish:
-            self.write(wish.get("message", "").encode())
-            return int(wish.get("exit", 0))
-        body = result.to_json()
-        if "changes" in wish:
-            body = json.dumps(json.loads(body) | wish["changes"]).encode()
-        if "size" in wish:
-            body = b"x" * wish["size"]
+        if "message" in instruction or "exit" in instruction:
+            self.write(instruction.get("message", "").encode())
+            return int(instruction.get("exit", 0))
+        body = dump_result(result)
+        if "changes" in instruction:
+            body = json.dumps(json.loads(body) | instruction["changes"]).encode()
+        if "size" in instruction:
+            body = b"x" * instruction["size"]
         self.store.create(self.uri, body)
         self.say(body)
         return 0
 
-    def wish(self) -> dict[str, Any]:
+    def instruction(self) -> dict[str, Any]:
         """What the test wants of this pod."""
         control = self.store.get(f"{self.root}/control/{self.step}.json")
-        wish: dict[str, Any] = json.loads(control.body) if control else {}
-        return wish if wish.get("index", self.index) == self.index else {}
+        instruction: dict[str, Any] = json.loads(control.body) if control else {}
+        return instruction if instruction.get("index", self.index) == self.index else {}
 
     def serve(self, result: Any) -> None:
         """The metrics of a profiling pod that has measured, or of a run that has done a quarter of its steps."""
@@ -133,17 +136,17 @@ class Double:
         count = complexity(encoding, classes=len(CLASSES), low_resolution_stem=stem).parameters
         header = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
         body = struct.pack("<Q", len(header)) + header + bytes(4 * count)
-        self.store.put(f"{self.document.weights_uri}/{self.index}/weights.safetensors", body)
+        self.store.put(pretrained_weights_uri(self.document.weights_uri, self.index), body)
         found = {"weights_digest": digest(body), "weights_bytes": len(body), "classes": CLASSES}
         return pretrain(encoding).model_copy(update=found)
 
     def say(self, body: bytes) -> None:
         """Leave a termination message that names the result in S3."""
         message = TerminationMessage(
-            program=self.document.program, index=self.index, result_key=self.uri, result_digest=digest(body)
+            program=program_of(self.document).name, index=self.index, result_key=self.uri, result_digest=digest(body)
         )
         try:
-            # Not by the record, which would turn what is no number into null.
+            # Not by the model, which would turn what is no number into null.
             whole = json.dumps(json.loads(message.to_json()) | {"result": json.loads(body)}).encode()
         except ValueError:
             whole = b""

@@ -203,16 +203,16 @@ class Team:
 
     # --- the double ---
 
-    def control(self, step: str, **wish: Any) -> None:
+    def control(self, step: str, **instruction: Any) -> None:
         """Say what the pods of ``step`` do."""
-        self.tenant.put(f"{self.output}/control/{step}.json", json.dumps(wish).encode())
+        self.tenant.put(f"{self.output}/control/{step}.json", json.dumps(instruction).encode())
 
     def release(self, step: str) -> None:
         """Let hanging pods of ``step`` go on."""
         self.tenant.put(f"{self.output}/release/{step}", b"1")
 
     def forget(self) -> None:
-        """Take back all that was wished of pods."""
+        """Take back all instructions."""
         for folder in ("control", "release"):
             for found in list(self.tenant.list(f"{self.output}/{folder}/")):
                 self.tenant.delete(f"s3://{TENANT_BUCKET}/{found.key}")

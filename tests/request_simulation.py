@@ -19,7 +19,6 @@ from nasoa_operator.settings import Settings
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
-    INPUTS,
     DatasetStatistics,
     Device,
     FinetuneInput,
@@ -29,6 +28,7 @@ from nasoa_runtime.boundary import (
     ProbeResult,
     Run,
     StepTime,
+    load_input,
 )
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.storage.zoo import ZooManifest, ZooModel
@@ -201,6 +201,6 @@ class RequestSimulation:
         self.created.append(step)
         container = manifest["spec"]["template"]["spec"]["containers"][0]
         document = next(v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE)
-        self.inputs[step] = INPUTS.validate_json(document)
+        self.inputs[step] = load_input(document)
         metadata = manifest["metadata"] | {"uid": f"uid-{step}"}
         self.jobs[step] = replace(observed_job(manifest | {"metadata": metadata}), active=1)

@@ -23,7 +23,6 @@ from nasoa_operator.settings import Settings
 from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
-    INPUTS,
     Device,
     EvaluateInput,
     EvaluateResult,
@@ -34,6 +33,7 @@ from nasoa_runtime.boundary import (
     ProfileInput,
     ProfileResult,
     StepTime,
+    load_input,
 )
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -218,7 +218,7 @@ class Simulation:
         metadata = manifest["metadata"] | {"uid": f"uid-{step}"}
         container = manifest["spec"]["template"]["spec"]["containers"][0]
         document = next(v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE)
-        self.inputs[step] = INPUTS.validate_json(document)
+        self.inputs[step] = load_input(document)
         self.jobs[step] = replace(observed_job(manifest | {"metadata": metadata}), active=1)
 
     def delete_job(self, name: str) -> None:

@@ -130,8 +130,8 @@ def publish_zoo(cluster: Cluster, name: str, weights: bytes, product: str) -> No
 
 def tiny_weights() -> tuple[bytes, str]:
     """Real weights of the tiny network, and the name of this machine's processor. Brings torch, which takes a while."""
-    from nasoa_runtime.pods.training.checkpoint import weights_bytes
+    from nasoa_runtime.pods.networks.building import build_model
+    from nasoa_runtime.pods.networks.weights import weights_bytes
     from nasoa_runtime.pods.training.device import product_of
-    from nasoa_runtime.pods.training.models import build_model
 
     return weights_bytes(build_model(TINY, CLASSES, low_resolution_stem=True)), product_of(Device())

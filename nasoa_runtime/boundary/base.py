@@ -6,7 +6,9 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nasoa_runtime.architecture.structure import HEAD_ONLY
 
 INPUT_VARIABLE = "NASOA_INPUT"
 """Environment variable that holds the pod's input document."""
@@ -31,7 +33,12 @@ EXIT_CHECKPOINTED = 75
 Accuracy = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+FrozenStages = Annotated[int, Field(ge=0, le=HEAD_ONLY)]
+"""0 trains all; 1 freezes the stem, k the stem and stages up to k - 1; the highest trains the head only."""
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal digits."""
 Precision = Literal["fp32", "bf16", "fp16"]
 DeviceType = Literal["cpu", "cuda"]
 
@@ -41,16 +48,30 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    def to_json(self) -> bytes:
-        """Canonical JSON: sorted keys, no spaces, so that equal documents have equal digests."""
-        return canonical_json(self.model_dump(mode="json"))
-
 
 def canonical_json(document: Any) -> bytes:
-    """Encode ``document`` with sorted keys and no spaces; NaN and infinity are refused."""
+    """Encode ``document`` with sorted keys and no spaces, so that equal documents have equal digests.
+
+    Raises:
+        ValueError: there is NaN or an infinity in it.
+    """
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def digest(content: bytes) -> str:
     """SHA-256 of ``content`` as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def problems_of(error: ValidationError, root: str = "") -> tuple[str, ...]:
+    """What is wrong with a document, each problem in one line of at most 300 characters, the field's path first.
+
+    Args:
+        error: of a model of the document.
+        root: what the paths begin with.
+    """
+    found = []
+    for problem in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in ((root,) if root else ()) + problem["loc"])
+        found.append(f"{path}: {problem['msg']}"[:300] if path else str(problem["msg"])[:300])
+    return tuple(found)

@@ -1,36 +1,26 @@
-"""What pods give back: one document for each program, and the message in which a pod's end names it."""
+"""What pods give back: one document for each program of :mod:`nasoa_runtime.boundary.programs`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
-from nasoa_runtime.boundary.base import Accuracy, DeviceType, Finite, Precision, Record, Seconds, SecondsOrZero
-from nasoa_runtime.boundary.inputs import Device, Preprocessing, Regime
-
-
-class StepTime(Record):
-    """One row of a step-time lookup table (SPEC 4)."""
-
-    device: DeviceType
-    product: str = Field(max_length=128)
-    count: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    image_size: int = Field(ge=8)
-    frozen_stages: int = Field(ge=0, le=5)
-    channels_last: bool
-    precision: Precision
-    step_seconds: Seconds
-    inference_seconds: Seconds | None = None
-    """Forward pass of one batch in evaluation mode."""
-
+from nasoa_runtime.boundary.base import Accuracy, Digest, Finite, Record, Seconds, SecondsOrZero
+from nasoa_runtime.boundary.parts import Device, Preprocessing, Regime, StepTime
 
 Failure = Literal["OutOfMemory", "Diverged", "TimedOut", "Error", "InvalidResult", "Disrupted"]
 
 
+class PodResult(Record):
+    """What every result has."""
+
+    seconds: SecondsOrZero
+    """From process start to result; of a fine-tuning, seconds of T_l over all attempts."""
+
+
 class Measurement(Record):
-    """A profiled candidate: its step time, or why there is none."""
+    """A profiled architecture: its step time, or why there is none."""
 
     name: str = Field(max_length=256)
     step_seconds: Seconds | None = None
@@ -47,51 +37,45 @@ class Measurement(Record):
         return self
 
 
-class ProfileResult(Record):
-    """Measurements in the order of the candidates; those behind the last one needed are absent."""
+class ProfileResult(PodResult):
+    """Measurements in the order of the architectures; those behind the last one needed are absent."""
 
-    program: Literal["profile"] = "profile"
     device: Device
     measurements: tuple[Measurement, ...]
     anchor_step_seconds: Seconds | None = None
     drift: Finite = 1.0
     """Factor by which the figures were scaled (1 within 3 %)."""
-    prototypes_digest: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    seconds: SecondsOrZero
+    prototypes_digest: Digest | None = None
 
 
-class EvaluateResult(Record):
-    """A short training's outcome."""
+class EvaluateResult(PodResult):
+    """What a short training came to."""
 
-    program: Literal["evaluate"] = "evaluate"
     architecture: str = Field(max_length=256)
     accuracy: Accuracy
     step_seconds: Seconds
     """Median over the training, as seen in the worker (not the T_s of the search)."""
     loading_seconds: SecondsOrZero
     steps: int = Field(ge=1)
-    seconds: SecondsOrZero
 
 
-class PretrainResult(Record):
-    """A full training's outcome; the operator checks the weights before it publishes them."""
+class PretrainResult(PodResult):
+    """What a full training came to; the operator checks the weights before it publishes them."""
 
-    program: Literal["pretrain"] = "pretrain"
     architecture: str = Field(max_length=256)
     accuracy: Accuracy
     classes: tuple[Annotated[str, Field(max_length=128)], ...] = Field(min_length=2, max_length=100_000)
     preprocessing: Preprocessing
-    weights_digest: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_digest: Digest
     weights_bytes: int = Field(ge=1)
     step_seconds: Seconds
     steps: int = Field(ge=1)
-    seconds: SecondsOrZero
 
 
 class DatasetStatistics(Record):
     """What the predictor and the schedule know of a dataset."""
 
-    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    digest: Digest
     classes: int = Field(ge=2)
     images: int = Field(ge=1)
     """Of the training split."""
@@ -105,10 +89,9 @@ class DatasetStatistics(Record):
     """Source name -> exp(-0.01 EMD)."""
 
 
-class ProbeResult(Record):
+class ProbeResult(PodResult):
     """Statistics and the times really seen on the node."""
 
-    program: Literal["probe"] = "probe"
     device: Device
     statistics: DatasetStatistics
     startup_seconds: SecondsOrZero
@@ -120,7 +103,6 @@ class ProbeResult(Record):
     """Model name -> rows measured because the table lacked them."""
     infeasible: tuple[str, ...] = ()
     """Models that ran out of memory here."""
-    seconds: SecondsOrZero
 
 
 class Run(Record):
@@ -135,23 +117,20 @@ class Run(Record):
     seconds: SecondsOrZero
 
 
-class FinetuneResult(Record):
+class FinetuneResult(PodResult):
     """What a request ends with."""
 
-    program: Literal["finetune"] = "finetune"
     runs: tuple[Run, ...] = Field(min_length=1, max_length=20)
     chosen: int = Field(ge=0)
     """Index in ``runs`` of the delivered one."""
     validation_accuracy: Accuracy
     test_accuracy: Accuracy | None
-    seconds: SecondsOrZero
-    """Of T_l, over all attempts."""
     attempts: int = Field(ge=1)
     steps: int = Field(ge=0)
     step_seconds: Seconds
     loading_seconds: SecondsOrZero
     output_uri: str = Field(max_length=2048)
-    model_digest: str = Field(pattern="^[0-9a-f]{64}$")
+    model_digest: Digest
 
     @model_validator(mode="after")
     def _chosen_exists(self) -> FinetuneResult:
@@ -159,25 +138,3 @@ class FinetuneResult(Record):
             msg = f"chosen: run {self.chosen} of {len(self.runs)} does not exist"
             raise ValueError(msg)
         return self
-
-
-AnyResult = Annotated[
-    ProfileResult | EvaluateResult | PretrainResult | ProbeResult | FinetuneResult,
-    Field(discriminator="program"),
-]
-RESULTS: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)
-
-
-class TerminationMessage(Record):
-    """What a pod leaves in its container status. Large results are in S3 alone, named by their digest here."""
-
-    program: Literal["profile", "evaluate", "pretrain", "probe", "finetune"]
-    index: int = Field(ge=0)
-    result_key: str | None = Field(default=None, max_length=1100)
-    """``s3://`` URI of the whole result; ``None`` for a failure."""
-    result_digest: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    result: dict[str, Any] | None = None
-    """The result itself where it fits in the message."""
-    failure: Failure | Literal["BadInput"] | None = None
-    message: str = Field(default="", max_length=1500)
-    """For people: what went wrong and what to write instead."""

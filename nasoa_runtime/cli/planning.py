@@ -118,7 +118,9 @@ def read_probe(path: Path) -> ProbeResult:
         document = json.loads(body)
         if isinstance(document, dict) and FORMAT_VERSION in document:
             return load(Probe, body, str(path)).result
-        return ProbeResult.model_validate_json(body)
+        if isinstance(document, dict):
+            document.pop("program", None)  # A pod's result names its program.
+        return ProbeResult.model_validate_json(json.dumps(document))
     except ValidationError as error:
         msg = f"{path}: this is not a probe's result: {first_problem(error)}"
         raise RefusedError(msg) from error

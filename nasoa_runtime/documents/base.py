@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from nasoa_runtime.boundary.base import Record, canonical_json, digest
+from nasoa_runtime.boundary.base import Record, canonical_json, digest, problems_of
 
 FORMAT_VERSION, CHECKSUM = "formatVersion", "checksum"
 
@@ -38,8 +38,18 @@ D = TypeVar("D", bound=Document)
 
 def dump(document: Document) -> bytes:
     """The bytes under which ``document`` is stored; equal documents have equal bytes."""
+    return canonical_json(_marked(document))
+
+
+def dump_pretty(document: Document) -> bytes:
+    """The same for people: indented, in any script. :func:`load` reads both."""
+    return (json.dumps(_marked(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _marked(document: Document) -> dict[str, Any]:
+    """The document with its format version and checksum."""
     body = document.model_dump(mode="json") | {FORMAT_VERSION: document.FORMAT}
-    return canonical_json(body | {CHECKSUM: digest(canonical_json(body))})
+    return body | {CHECKSUM: digest(canonical_json(body))}
 
 
 def load(kind: type[D], content: bytes, uri: str) -> D:
@@ -72,6 +82,4 @@ def load(kind: type[D], content: bytes, uri: str) -> D:
 
 def first_problem(error: ValidationError) -> str:
     """The first problem of a validation error, with the field's path, in one line."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in problem["loc"])
-    return f"{path}: {problem['msg']}"[:300] if path else str(problem["msg"])[:300]
+    return problems_of(error)[0]

@@ -251,3 +251,8 @@ def heartbeat_uri(work_uri: str, attempt: int) -> str:
 def probe_uri(cache_uri: str, digest: str) -> str:
     """The probe of a dataset, zoo and device with this digest."""
     return f"{cache_uri.rstrip('/')}/{digest}{_SUFFIX}"
+
+
+def delivered_uri(output_uri: str, name: str) -> str:
+    """One file of a request's deliverable."""
+    return f"{output_uri.rstrip('/')}/{name}"

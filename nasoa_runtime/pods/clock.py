@@ -1,74 +1,28 @@
 """The clock of a request: seconds in which its fine-tuning containers ran, over all attempts.
 
-Every attempt owns one object under ``<work_uri>/clock/``, rewritten every few seconds with the seconds it has used. An
-attempt that ended in order has closed its object; one that vanished is charged to its last heartbeat plus one interval.
+Every attempt owns one heartbeat, rewritten every few seconds with the seconds it has used. An attempt that ended in
+order has closed it; one that vanished is charged to its last heartbeat plus one interval.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from nasoa_runtime.boundary import canonical_json
+from nasoa_runtime.boundary import SharedLimit
+from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
+from nasoa_runtime.documents.heartbeat import Heartbeat, charged_seconds
+from nasoa_runtime.documents.keys import heartbeat_uri, heartbeats_uri
 from nasoa_runtime.pods.process_time import seconds_since_process_start
 from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Heartbeat:
-    """What an attempt has last said of itself."""
-
-    seconds: float
-    interval_seconds: float
-    closed: bool
-
-    @property
-    def charged_seconds(self) -> float:
-        """Seconds this attempt has cost: exact when closed, else up to when the next heartbeat was due."""
-        return self.seconds if self.closed else self.seconds + self.interval_seconds
-
-    def to_json(self) -> bytes:
-        """The object's body."""
-        return canonical_json(
-            {
-                "closed": self.closed,
-                "interval_seconds": round(self.interval_seconds, 3),
-                "seconds": round(self.seconds, 3),
-            }
-        )
-
-    @classmethod
-    def from_json(cls, body: bytes) -> Heartbeat:
-        """Read a heartbeat.
-
-        Raises:
-            ValueError: The body is not a heartbeat.
-        """
-        document: Any = json.loads(body)
-        try:
-            seconds, interval = float(document["seconds"]), float(document["interval_seconds"])
-            closed = bool(document["closed"])
-        except (KeyError, TypeError) as error:
-            msg = f"not a heartbeat: {error}"
-            raise ValueError(msg) from error
-        if not (math.isfinite(seconds) and math.isfinite(interval) and seconds >= 0 and interval >= 0):
-            msg = "not a heartbeat: seconds must be finite and not negative"
-            raise ValueError(msg)
-        return cls(seconds, interval, closed)
-
-
-def charged_seconds(heartbeats: Iterable[Heartbeat]) -> float:
-    """Seconds of the time limit that earlier attempts have used."""
-    return sum(heartbeat.charged_seconds for heartbeat in heartbeats)
 
 
 @dataclass
@@ -92,33 +46,25 @@ class Clock:
         return cls()
 
     @classmethod
-    def over_attempts(cls, store: ObjectStore, work_uri: str, limit_seconds: float, interval_seconds: float) -> Clock:
+    def over_attempts(cls, store: ObjectStore, limit: SharedLimit) -> Clock:
         """Read what earlier attempts used and register this one.
 
         Raises:
             StoreUnavailable: The store did not answer.
         """
-        prefix = f"{work_uri.rstrip('/')}/clock/"
-        names = sorted(listed.key.rpartition("/")[2] for listed in store.list(prefix))
-        heartbeats = []
-        for name in names:
-            found = store.get(prefix + name)
-            try:
-                heartbeats.append(Heartbeat.from_json(found.body if found else b""))
-            except ValueError:
-                # Only another writer under the tenant's prefix can do this; the least charge is one interval.
-                log.warning("%s%s is not a heartbeat; one interval is charged.", prefix, name)
-                heartbeats.append(Heartbeat(0.0, interval_seconds, closed=False))
+        below = heartbeats_uri(limit.work_uri)
+        names = sorted(listed.key.rpartition("/")[2] for listed in store.list(below))
+        heartbeats = [read_heartbeat(store, below + name, limit.heartbeat_seconds) for name in names]
         attempt = len(names) + 1
-        first = Heartbeat(seconds_since_process_start(), interval_seconds, closed=False).to_json()
-        while not store.create(f"{prefix}{attempt:04d}.json", first):
+        first = dump(_heartbeat(seconds_since_process_start(), limit.heartbeat_seconds))
+        while not store.create(heartbeat_uri(limit.work_uri, attempt), first):
             attempt += 1
         return cls(
-            limit_seconds=limit_seconds,
+            limit_seconds=limit.seconds,
             used_before_seconds=charged_seconds(heartbeats),
             attempt=attempt,
-            interval_seconds=interval_seconds,
-            write=lambda body: store.put(f"{prefix}{attempt:04d}.json", body),
+            interval_seconds=limit.heartbeat_seconds,
+            write=lambda body: store.put(heartbeat_uri(limit.work_uri, attempt), body),
         )
 
     def used_seconds(self) -> float:
@@ -134,7 +80,7 @@ class Clock:
         if self.write is None:
             return
         try:
-            self.write(Heartbeat(self.age(), self.interval_seconds, closed).to_json())
+            self.write(dump(_heartbeat(self.age(), self.interval_seconds, closed=closed)))
         except StoreUnavailable as error:
             log.warning("Heartbeat not written: %s", error)
 
@@ -158,3 +104,18 @@ class Clock:
             started = time.monotonic()
             self.beat(closed=True)
             log.info("Clock closed in %.2f s.", time.monotonic() - started)
+
+
+def read_heartbeat(store: ObjectStore, uri: str, interval_seconds: float) -> Heartbeat:
+    """What an earlier attempt has said last; where it can't be read, as little as it must have used: one interval."""
+    found = store.get(uri)
+    try:
+        return load(Heartbeat, found.body if found else b"", uri)
+    except UnreadableDocumentError as error:
+        # Only another writer under the tenant's prefix can do this.
+        log.warning("%s One interval is charged.", error)
+        return _heartbeat(0.0, interval_seconds)
+
+
+def _heartbeat(seconds: float, interval_seconds: float, *, closed: bool = False) -> Heartbeat:
+    return Heartbeat(seconds=round(seconds, 3), interval_seconds=round(interval_seconds, 3), closed=closed)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from nasoa_runtime.boundary import Preprocessing
 from nasoa_runtime.pods.failures import BadInputError
-from nasoa_runtime.pods.measure import complexity_of
-from nasoa_runtime.pods.training.models import build_model, head_of
+from nasoa_runtime.pods.networks.building import build_model, head_of
+from nasoa_runtime.pods.networks.counting import complexity_of
 from nasoa_runtime.storage.imports import ImportedNetwork
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")

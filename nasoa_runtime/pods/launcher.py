@@ -1,4 +1,4 @@
-"""Several GPUs in one pod: the same program once for each, started by torchrun and supervised here."""
+"""Several GPUs in one pod: the same program once for each, started by torchrun and watched here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from nasoa_runtime.boundary import EXIT_RETRY, AnyInput
+from nasoa_runtime.boundary import EXIT_RETRY, Device, Program
 from nasoa_runtime.pods.pod import WORK_DIRECTORY_VARIABLE, Pod
 from nasoa_runtime.pods.process_time import STARTED_VARIABLE, process_started
 
 EXIT_CODE_VARIABLE = "NASOA_EXIT_CODE_FILE"
 """File in which the first worker leaves its exit code, which torchrun does not pass on."""
-TRAINING_PROGRAMS = frozenset({"evaluate", "pretrain", "finetune"})
 
 
 def rank() -> int:
@@ -23,10 +22,10 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def wanted(document: AnyInput) -> bool:
+def wanted(program: Program, device: Device) -> bool:
     """Whether this process is to launch workers rather than to be one."""
-    several = document.device.type == "cuda" and document.device.count > 1
-    return several and document.program in TRAINING_PROGRAMS and "WORLD_SIZE" not in os.environ
+    several = device.type == "cuda" and device.count > 1
+    return several and program.trains and "WORLD_SIZE" not in os.environ
 
 
 def launch(program: str, workers: int, pod: Pod) -> int:

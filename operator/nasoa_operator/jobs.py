@@ -16,6 +16,8 @@ from nasoa_runtime.boundary import (
     METRICS_PORT,
     PodInput,
     digest,
+    dump_input,
+    program_of,
 )
 
 OWNER_UID_LABEL = "nasoa.io/owner-uid"
@@ -102,8 +104,8 @@ def build_job(
     ``dataset`` is the spec's URI: a claim becomes a read-only volume. ``active_deadline_seconds`` is a backstop, never
     what keeps a time limit: it starts anew whenever a suspended Job resumes, and kills without publishing.
     """
-    document = pod_input.to_json()
-    program = document_program(pod_input)
+    document = dump_input(pod_input)
+    program = program_of(pod_input).name
     labels = {
         OWNER_UID_LABEL: owner.uid,
         OWNER_KIND_LABEL: owner.kind,
@@ -149,11 +151,6 @@ def build_job(
         },
         "spec": spec,
     }
-
-
-def document_program(pod_input: PodInput) -> str:
-    """The program that reads ``pod_input``: ``profile``, ``evaluate``, ..."""
-    return str(pod_input.model_dump()["program"])
 
 
 def failure_rules() -> list[dict[str, Any]]:

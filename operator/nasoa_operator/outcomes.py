@@ -1,13 +1,12 @@
 """What a Job's pods came to. Pure: from Job and pod manifests, termination messages and stored results.
 
-A pod's word is untrusted input. It counts only if it is a valid result of the program and index that were asked for;
-everything else becomes a failure with a name, and a message for people.
+What a pod says is untrusted input. It counts only if it is a valid result of the program and index that were asked
+for; everything else becomes a failure with a name, and a message for people.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,15 @@ from nasoa_operator.plan import Manifest
 from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_DIVERGED,
-    RESULTS,
+    MESSAGE_CHARACTERS,
     TERMINATION_MESSAGE_LIMIT_BYTES,
-    AnyResult,
+    BoundaryError,
+    PodResult,
     TerminationMessage,
     digest,
+    load_result,
+    problems_of,
+    spec_field,
 )
 
 RESULT_LIMIT_BYTES = 4 * 1024 * 1024
@@ -33,8 +36,8 @@ REASONS = {
     "zoo": "InvalidZoo",
     "timeLimit": "TimeLimitTooShort",
 }
-"""Reasons by the field of the spec that a pod's message starts with."""
-_FIELD = re.compile(f"(?P<field>{'|'.join(REASONS)})[.:]")
+"""Reasons of bad input by the first part of the field of the spec that is to blame."""
+OTHER_REASON = "InvalidInput"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -43,10 +46,18 @@ class PodOutcome:
     """One index: its result, or why there is none."""
 
     index: int
-    result: AnyResult | None = None
+    result: PodResult | None = None
     failure: str | None = None
     """``BadInput``, ``Diverged``, ``OutOfMemory``, ``TimedOut``, ``InvalidResult``, ``Disrupted`` or ``Error``."""
     message: str = ""
+    """For people, without the field."""
+    field: str | None = None
+    """The field of the spec that the pod blames, such as ``dataset.uri``."""
+
+    @property
+    def explanation(self) -> str:
+        """The message as people read it: the field of the spec first, where one is to blame."""
+        return self.message if self.field is None else f"spec.{self.field}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,8 @@ class JobContext:
 
 
 @dataclass(frozen=True)
-class PodWord:
-    """The last thing the pods of one index said: exit code, termination message, and the reason of the end."""
+class Termination:
+    """How the pods of one index ended: exit code, termination message, and Kubernetes' reason."""
 
     index: int
     exit_code: int | None
@@ -67,9 +78,9 @@ class PodWord:
     reason: str
 
 
-def last_words(pods: Sequence[Manifest]) -> dict[int, PodWord]:
-    """For each index the word of its successful pod, or of the pod that ended last."""
-    words: dict[int, tuple[tuple[bool, str], PodWord]] = {}
+def terminations_of(pods: Sequence[Manifest]) -> dict[int, Termination]:
+    """For each index the end of its successful pod, or of the pod that ended last."""
+    found: dict[int, tuple[tuple[bool, str], Termination]] = {}
     for pod in pods:
         labels = pod["metadata"].get("labels", {}) | pod["metadata"].get("annotations", {})
         if INDEX_ANNOTATION not in labels:
@@ -82,85 +93,73 @@ def last_words(pods: Sequence[Manifest]) -> dict[int, PodWord]:
                 ended = container.get("state", {}).get("terminated", {})
         disrupted = any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in status.get("conditions", []))
         reason = "Disrupted" if disrupted else str(ended.get("reason") or status.get("reason") or "")
-        word = PodWord(index, ended.get("exitCode"), str(ended.get("message") or ""), reason)
+        termination = Termination(index, ended.get("exitCode"), str(ended.get("message") or ""), reason)
         order = (status.get("phase") == "Succeeded", str(ended.get("finishedAt", "")))
-        if index not in words or order >= words[index][0]:
-            words[index] = (order, word)
-    return {index: word for index, (_, word) in words.items()}
+        if index not in found or order >= found[index][0]:
+            found[index] = (order, termination)
+    return {index: termination for index, (_, termination) in found.items()}
 
 
-def read_message(word: PodWord, program: str) -> tuple[TerminationMessage | None, PodOutcome]:
+def read_message(termination: Termination, program: str) -> tuple[TerminationMessage | None, PodOutcome]:
     """Read a termination message; the outcome holds the failure when there is no usable one.
 
     A message that is usable but names a result kept in S3 comes back with an outcome that has neither a result nor a
     failure: the caller fetches the result and gives it to :func:`read_result`.
     """
-    content = word.message.encode()
+    index, content = termination.index, termination.message.encode()
     if len(content) > TERMINATION_MESSAGE_LIMIT_BYTES:
-        return None, PodOutcome(word.index, failure="InvalidResult", message="termination message over 4,096 bytes")
-    if word.exit_code != 0:
-        return None, failed_outcome(word)
+        return None, invalid(index, "termination message over 4,096 bytes")
+    if termination.exit_code != 0:
+        return None, failed_outcome(termination)
     try:
         message = TerminationMessage.model_validate_json(content)
     except ValidationError as error:
-        return None, PodOutcome(word.index, failure="InvalidResult", message=explain(error))
-    if message.program != program or message.index != word.index:
-        text = f"result of {message.program}[{message.index}] where {program}[{word.index}] was asked for"
-        return None, PodOutcome(word.index, failure="InvalidResult", message=text)
+        return None, invalid(index, problems_of(error)[0])
+    if message.program != program or message.index != index:
+        asked = f"{program}[{index}]"
+        return None, invalid(index, f"result of {message.program}[{message.index}] where {asked} was asked for")
     if message.result is None:
-        return message, PodOutcome(word.index)
+        return message, PodOutcome(index)
     try:
-        result = RESULTS.validate_python(message.result)
-    except ValidationError as error:
-        return None, PodOutcome(word.index, failure="InvalidResult", message=explain(error))
-    if result.program != program:
-        return None, PodOutcome(
-            word.index, failure="InvalidResult", message=f"result of {result.program}, not {program}"
-        )
-    return message, PodOutcome(word.index, result=result)
+        return message, PodOutcome(index, result=load_result(message.result, program))
+    except BoundaryError as error:
+        return None, invalid(index, str(error))
 
 
-def failed_outcome(word: PodWord) -> PodOutcome:
-    """Why a pod that did not exit 0 failed, in its own words where it left some."""
-    text, failure = "", ""
+def failed_outcome(termination: Termination) -> PodOutcome:
+    """Why a pod that did not exit 0 failed, as it says itself where it says something that can be read."""
+    text, failure, blamed = "", "", None
     try:
-        document = json.loads(word.message)
+        document = json.loads(termination.message)
         if isinstance(document, dict):
-            text, failure = str(document.get("message", ""))[:1500], str(document.get("failure") or "")
-    except ValueError:
-        text = word.message[:300]
-    by_reason = {"OOMKilled": "OutOfMemory", "Disrupted": "Disrupted"}.get(word.reason, "Error")
-    by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}.get(word.exit_code or 0, by_reason)
+            text = str(document.get("message", ""))[:MESSAGE_CHARACTERS]
+            failure, blamed = str(document.get("failure") or ""), spec_field(document.get("field"))
+    except (ValueError, RecursionError):
+        text = termination.message[:300]
+    by_reason = {"OOMKilled": "OutOfMemory", "Disrupted": "Disrupted"}.get(termination.reason, "Error")
+    by_code = {EXIT_BAD_INPUT: "BadInput", EXIT_DIVERGED: "Diverged"}.get(termination.exit_code or 0, by_reason)
     kind = failure if failure in {"OutOfMemory", "TimedOut", "Diverged"} and by_code != "BadInput" else by_code
-    return PodOutcome(word.index, failure=kind, message=text or f"exit code {word.exit_code} ({word.reason})")
+    message = text or f"exit code {termination.exit_code} ({termination.reason})"
+    return PodOutcome(termination.index, failure=kind, message=message, field=blamed if text else None)
 
 
 def bad_input(outcome: PodOutcome) -> tuple[str, str]:
     """Reason and message of an object that fails for what a pod says of its spec; the message names the field."""
-    named = _FIELD.match(outcome.message)
-    if named is None:
-        return "InvalidInput", outcome.message
-    return REASONS[named["field"]], f"spec.{outcome.message}"
+    return REASONS.get((outcome.field or "").partition(".")[0], OTHER_REASON), outcome.explanation
 
 
 def read_result(index: int, content: bytes, program: str, expected_digest: str | None) -> PodOutcome:
     """Validate a result fetched from S3."""
     if len(content) > RESULT_LIMIT_BYTES:
-        return PodOutcome(index, failure="InvalidResult", message=f"result over {RESULT_LIMIT_BYTES} bytes")
+        return invalid(index, f"result over {RESULT_LIMIT_BYTES} bytes")
     if expected_digest is not None and digest(content) != expected_digest:
-        text = "the stored result is not the one that the termination message names"
-        return PodOutcome(index, failure="InvalidResult", message=text)
+        return invalid(index, "the stored result is not the one that the termination message names")
     try:
-        result = RESULTS.validate_json(content)
-    except ValidationError as error:
-        return PodOutcome(index, failure="InvalidResult", message=explain(error))
-    if result.program != program:
-        return PodOutcome(index, failure="InvalidResult", message=f"result of {result.program}, not {program}")
-    return PodOutcome(index, result=result)
+        return PodOutcome(index, result=load_result(content, program))
+    except BoundaryError as error:
+        return invalid(index, str(error))
 
 
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation error, with the field's path, in one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    return f"{path}: {first['msg']}"[:300] if path else str(first["msg"])[:300]
+def invalid(index: int, message: str) -> PodOutcome:
+    """An index that has said something that can't be used."""
+    return PodOutcome(index, failure="InvalidResult", message=message)

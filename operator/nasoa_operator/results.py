@@ -1,4 +1,4 @@
-"""Which word counts of a finished Job's indices: the termination message, or the result that is in S3."""
+"""What counts of a finished Job's indices: the termination message, or the result that is in S3."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from nasoa_operator.outcomes import (
     RESULT_LIMIT_BYTES,
     JobContext,
     PodOutcome,
-    PodWord,
-    last_words,
+    Termination,
+    invalid,
     read_message,
     read_result,
+    terminations_of,
 )
 from nasoa_operator.plan import Manifest
 from nasoa_runtime.documents.keys import result_uri
@@ -24,20 +25,20 @@ def job_outcomes(
 
     A result that is whole in S3 counts even when its pod is gone: the pod wrote it before it exited.
     """
-    words = last_words(pods)
+    terminations = terminations_of(pods)
     return tuple(
-        index_outcome(store, words.get(index), index, context, job.failure) for index in range(job.completions)
+        index_outcome(store, terminations.get(index), index, context, job.failure) for index in range(job.completions)
     )
 
 
 def index_outcome(
-    store: ObjectStore, word: PodWord | None, index: int, context: JobContext, job_failure: str
+    store: ObjectStore, termination: Termination | None, index: int, context: JobContext, job_failure: str
 ) -> PodOutcome:
     """One index: its termination message first, then the stored result, then the reason of the failure."""
     expected_digest: str | None = None
     outcome = PodOutcome(index, failure="Disrupted", message=job_failure or "its pod has vanished")
-    if word is not None:
-        message, outcome = read_message(word, context.program)
+    if termination is not None:
+        message, outcome = read_message(termination, context.program)
         if outcome.result is not None or outcome.failure in {"BadInput", "Diverged", "InvalidResult"}:
             return outcome
         expected_digest = message.result_digest if message is not None else None
@@ -47,9 +48,9 @@ def index_outcome(
     except StoreUnavailable:
         raise
     except StoreError as error:
-        return PodOutcome(index, failure="InvalidResult", message=str(error))
+        return invalid(index, str(error))
     if found is not None:
         return read_result(index, found.body, context.program, expected_digest)
     if outcome.failure is None:
-        return PodOutcome(index, failure="InvalidResult", message="the pod ended well, but its result is not in S3")
+        return invalid(index, "the pod ended well, but its result is not in S3")
     return outcome

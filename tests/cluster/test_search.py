@@ -52,9 +52,9 @@ BAD_RESULTS = {
 
 
 def test_what_pods_say_is_asked_for_once_more_and_then_given_up_and_never_stops_a_search(team):
-    for step, (wish, _) in BAD_RESULTS.items():
-        team.control(step, index=0, **wish)
-        team.control(f"{step}-retry", **wish)
+    for step, (instruction, _) in BAD_RESULTS.items():
+        team.control(step, index=0, **instruction)
+        team.control(f"{step}-retry", **instruction)
     # Weights that are not those that the pod speaks of.
     team.control("pretrain", index=1, changes={"weights_digest": "00" * 32})
     team.apply(team.search())
@@ -74,7 +74,8 @@ def test_what_pods_say_is_asked_for_once_more_and_then_given_up_and_never_stops_
 def test_a_run_that_diverges_is_a_failed_evaluation_and_bad_data_ends_the_search_and_its_jobs(team):
     said = {"program": "evaluate", "index": 0, "failure": "Diverged", "message": "the loss became NaN at step 7"}
     team.control("block-g0000-evaluate", index=0, exit=EXIT_DIVERGED, message=json.dumps(said))
-    said = {"program": "evaluate", "index": 1, "failure": "BadInput", "message": "dataset.uri: there are no images"}
+    said = {"program": "evaluate", "index": 1, "failure": "BadInput", "field": "dataset.uri"}
+    said |= {"message": "there are no images"}
     team.control("block-g0001-evaluate", index=1, exit=EXIT_BAD_INPUT, message=json.dumps(said))
     team.apply(team.search())
     status = team.ended("nassearch", "search", "Failed")

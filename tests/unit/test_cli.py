@@ -9,7 +9,6 @@ import pytest
 from described import a_record, an_outcome
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import ProbeResult
 from nasoa_runtime.cli import app as cli
 from nasoa_runtime.documents.base import dump
 from nasoa_runtime.documents.request import Probe
@@ -304,7 +303,7 @@ def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, pro
 
 
 def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml, probe_json) -> None:
-    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    record = dump(Probe.model_validate({"result": load_result(json.dumps(PROBE), "probe")}))
     store.put("s3://sys-bucket/requests/0f0f/probe.json", record)
     document = json.loads(nasoa("plan", "-f", str(request_yaml), "--json")[1])
     assert document["statistics_from"] == "its probe"
@@ -314,7 +313,7 @@ def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_y
 
 
 def test_a_recorded_probe_that_was_edited_is_refused(nasoa, store, zoo, request_yaml) -> None:
-    record = dump(Probe(result=ProbeResult.model_validate_json(json.dumps(PROBE))))
+    record = dump(Probe.model_validate({"result": load_result(json.dumps(PROBE), "probe")}))
     store.put("s3://sys-bucket/requests/0f0f/probe.json", record.replace(b'"classes":10', b'"classes":11'))
     code, out, err = nasoa("plan", "-f", str(request_yaml))
     assert (code, out) == (2, "")

@@ -7,20 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import Regime, Run
-from nasoa_runtime.pods.clock import Clock, Heartbeat, charged_seconds
+from nasoa_runtime.boundary import Regime, Run, SharedLimit
+from nasoa_runtime.documents.base import dump, load
+from nasoa_runtime.documents.heartbeat import Heartbeat, charged_seconds
+from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.process_time import process_started, seconds_since_process_start
+from nasoa_runtime.pods.strategies import next_regime
 from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
 from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
-from nasoa_runtime.pods.training.regimes import next_regime
 from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable
 
 WORK = "s3://tenant/work"
+FIRST = f"{WORK}/clock/0001.json"
 
 
 @pytest.fixture
 def store(endpoint: str) -> ObjectStore:
     return an_empty_store(endpoint, "tenant")
+
+
+def a_clock(store: ObjectStore, seconds: float = 100.0, heartbeat_seconds: float = 2.0) -> Clock:
+    return Clock.over_attempts(store, SharedLimit(seconds=seconds, work_uri=WORK, heartbeat_seconds=heartbeat_seconds))
+
+
+def first_heartbeat(store: ObjectStore) -> Heartbeat:
+    return load(Heartbeat, store.get(FIRST).body, FIRST)
 
 
 def test_the_start_of_a_process_is_field_22_even_behind_an_odd_name() -> None:
@@ -33,22 +44,25 @@ def test_this_process_has_an_age() -> None:
 
 
 def test_a_vanished_attempt_costs_one_interval_more_than_it_last_said() -> None:
-    beats = [Heartbeat(10.0, 2.0, closed=True), Heartbeat(5.0, 2.0, closed=False)]
+    beats = [
+        Heartbeat(seconds=10.0, interval_seconds=2.0, closed=True),
+        Heartbeat(seconds=5.0, interval_seconds=2.0, closed=False),
+    ]
     assert charged_seconds(beats) == 17.0
 
 
 def test_the_first_attempt_starts_with_its_own_age_alone(store: ObjectStore) -> None:
-    clock = Clock.over_attempts(store, WORK, limit_seconds=1e6, interval_seconds=2.0)
+    clock = a_clock(store, seconds=1e6)
     assert (clock.attempt, clock.used_before_seconds) == (1, 0.0)
     assert clock.used_seconds() == pytest.approx(seconds_since_process_start(), abs=1)
 
 
 def test_an_attempt_that_ended_in_order_is_charged_exactly(store: ObjectStore) -> None:
-    first = Clock.over_attempts(store, WORK, 100.0, 2.0)
+    first = a_clock(store)
     first.age = lambda: 7.25
     with first:
         pass
-    second = Clock.over_attempts(store, WORK, 100.0, 2.0)
+    second = a_clock(store)
     second.age = lambda: 1.0
     assert (second.attempt, second.used_before_seconds) == (2, 7.25)
     assert second.used_seconds() == 8.25
@@ -56,38 +70,65 @@ def test_an_attempt_that_ended_in_order_is_charged_exactly(store: ObjectStore) -
 
 
 def test_an_attempt_that_was_killed_is_charged_an_interval_more(store: ObjectStore) -> None:
-    first = Clock.over_attempts(store, WORK, 100.0, 3.0)
+    first = a_clock(store, heartbeat_seconds=3.0)
     first.age = lambda: 12.0
     first.beat()
-    assert Clock.over_attempts(store, WORK, 100.0, 3.0).used_before_seconds == 15.0
+    assert a_clock(store, heartbeat_seconds=3.0).used_before_seconds == 15.0
 
 
 def test_heartbeats_are_sent_while_it_runs(store: ObjectStore) -> None:
-    clock = Clock.over_attempts(store, WORK, 100.0, 0.01)
+    clock = a_clock(store, heartbeat_seconds=0.01)
     ages = itertools.count(1)
     clock.age = lambda: float(next(ages))
     with clock:
-        while Heartbeat.from_json(store.get(f"{WORK}/clock/0001.json").body).seconds < 3:
+        while first_heartbeat(store).seconds < 3:
             pass
-    assert Heartbeat.from_json(store.get(f"{WORK}/clock/0001.json").body).closed
+    assert first_heartbeat(store).closed
 
 
 def test_two_attempts_at_once_get_numbers_of_their_own(store: ObjectStore) -> None:
-    clocks = [Clock.over_attempts(store, WORK, 100.0, 2.0) for _ in range(3)]
+    clocks = [a_clock(store) for _ in range(3)]
     assert [clock.attempt for clock in clocks] == [1, 2, 3]
 
 
-def test_what_is_no_heartbeat_is_charged_an_interval(store: ObjectStore) -> None:
-    store.put(f"{WORK}/clock/0001.json", b'{"seconds": -5, "interval_seconds": 2, "closed": true}')
-    assert Clock.over_attempts(store, WORK, 100.0, 2.0).used_before_seconds == 2.0
+HEARTBEAT = dump(Heartbeat(seconds=50.0, interval_seconds=2.0, closed=True))
 
 
-def test_a_store_that_does_not_answer_stops_no_run() -> None:
-    def write(_body: bytes) -> None:
-        raise StoreUnavailable("down")
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"seconds": -5, "interval_seconds": 2, "closed": true}', id="without a version"),
+        pytest.param(HEARTBEAT.replace(b"50.0", b"5.00"), id="edited by hand"),
+        pytest.param(HEARTBEAT.replace(b'Version":2', b'Version":3'), id="of a newer version"),
+        pytest.param(HEARTBEAT[:-5], id="cut off"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_what_is_no_heartbeat_is_charged_an_interval(body: bytes, store: ObjectStore) -> None:
+    store.put(FIRST, body)
+    assert a_clock(store).used_before_seconds == 2.0
 
-    with Clock(limit_seconds=10.0, interval_seconds=1.0, write=write) as clock:
+
+def test_a_heartbeat_that_is_whole_is_charged_as_it_says(store: ObjectStore) -> None:
+    store.put(FIRST, HEARTBEAT)
+    assert a_clock(store).used_before_seconds == 50.0
+
+
+def test_a_store_that_does_not_answer_stops_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    tried = []
+
+    def write(body: bytes) -> None:
+        tried.append(load(Heartbeat, body, FIRST))
+        raise StoreUnavailable("S3 does not answer")
+
+    ages = itertools.count(1)
+    with Clock(limit_seconds=10.0, interval_seconds=600.0, age=lambda: float(next(ages)), write=write) as clock:
         clock.beat()
+        assert clock.remaining_seconds() == 8.0
+    # The one that was asked for, and the one that closes the attempt: each is tried, told, and let go.
+    assert [(heartbeat.seconds, heartbeat.closed) for heartbeat in tried] == [(1.0, False), (3.0, True)]
+    assert [r.getMessage() for r in caplog.records] == ["Heartbeat not written: S3 does not answer"] * 2
+    assert clock.remaining_seconds() == 6.0
 
 
 # --- What fits -------------------------------------------------------------------------------------------------------
@@ -111,7 +152,7 @@ def test_steps_fit_between_now_and_the_reserve(remaining, reserve, step, expecte
     assert affordable_steps(remaining, reserve, step) == expected
 
 
-def test_validation_is_left_to_the_end_where_it_is_dear() -> None:
+def test_validation_is_left_to_the_end_where_it_is_too_expensive() -> None:
     assert planned_validations(0.0, Costs(0.1, 0, 0), trainable_seconds=10.0) == (0.5, 0.75, 0.9)
     assert planned_validations(0.8, Costs(0.1, 0, 0), trainable_seconds=10.0) == (0.9,)
     assert planned_validations(0.0, Costs(1.0, 0, 0), trainable_seconds=10.0) == ()

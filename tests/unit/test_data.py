@@ -89,9 +89,10 @@ def test_other_files_and_hidden_ones_are_no_images() -> None:
     ],
 )  # fmt: skip
 def test_unusable_folders_are_refused_with_what_to_do(paths, directories, message) -> None:
-    with pytest.raises(BadInputError, match=r"^dataset\.uri") as error:
+    with pytest.raises(BadInputError, match=r"^dataset\.uri: ") as error:
         arrange("s3://b/d", paths, directories)
-    assert message in str(error.value)
+    assert error.value.field == "dataset.uri"
+    assert message in error.value.message
 
 
 @given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=6), limit=st.integers(6, 100), seed=st.integers(0, 9))
@@ -105,8 +106,9 @@ def test_a_limit_keeps_exactly_so_many_images_and_every_class(counts, limit, see
 
 def test_a_limit_below_the_number_of_classes_is_refused() -> None:
     folders = arrange("s3://b/d", ["a/1.png", "b/1.png", "c/1.png"])
-    with pytest.raises(BadInputError, match=r"dataset.maxImages: 2 is fewer than the 3 classes"):
+    with pytest.raises(BadInputError, match=r"dataset.maxImages: 2 is fewer than the 3 classes") as error:
         keep_at_most(folders, 2, 0)
+    assert error.value.field == "dataset.maxImages"
 
 
 # --- Images ----------------------------------------------------------------------------------------------------------
@@ -268,8 +270,9 @@ def test_without_its_test_images_a_dataset_is_still_cut_80_20(tmp_path: Path) ->
     ],
 )
 def test_a_dataset_elsewhere_is_refused(uri, message, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=message):
+    with pytest.raises(BadInputError, match=message) as error:
         read_dataset(DatasetReference(uri=uri), 16, no_store, tmp_path)
+    assert error.value.field == "dataset.uri"
 
 
 # --- What nobody should do -------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from nasoa_operator.outcomes import PodOutcome
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepTime
 
 
-def failing(kind, failure, message="", steps=None):
+def failing(kind, failure, message="", steps=None, field=None):
     """The pods' program, but a kind of input (and step) fails."""
 
     def program(pod_input, index):
         if isinstance(pod_input, kind) and (steps is None or pod_input.result_uri.rsplit("/", 1)[-1] in steps):
-            return PodOutcome(index, failure=failure, message=message)
+            return PodOutcome(index, failure=failure, message=message, field=field)
         return run(pod_input, index)
 
     return program
@@ -98,9 +98,23 @@ def test_a_time_limit_too_short_for_every_model_says_the_least_that_works():
 
 
 def test_an_unusable_dataset_fails_the_request_with_the_pods_words():
-    words = "dataset.uri: class 'b' has no images"
-    status = RequestSimulation(program=failing(ProbeInput, "BadInput", words)).end()
-    assert (status["phase"], reason(status), status["message"]) == ("Failed", "InvalidDataset", f"spec.{words}")
+    words = "class 'b' has no images"
+    status = RequestSimulation(program=failing(ProbeInput, "BadInput", words, field="dataset.uri")).end()
+    assert (status["phase"], reason(status)) == ("Failed", "InvalidDataset")
+    assert status["message"] == "spec.dataset.uri: class 'b' has no images"
+
+
+def test_a_run_that_ran_out_of_time_names_the_time_limit():
+    words = "of 60 s, 59 s were used before the first step"
+    status = RequestSimulation(program=failing(FinetuneInput, "TimedOut", words, field="timeLimit")).end()
+    assert (status["phase"], reason(status)) == ("Failed", "TimeLimitReached")
+    assert status["message"] == "spec.timeLimit: of 60 s, 59 s were used before the first step"
+
+
+def test_the_pod_is_told_the_strategy():
+    simulation = RequestSimulation()
+    simulation.end()
+    assert simulation.inputs["finetune"].strategy == "OneShot"
 
 
 def test_a_failed_request_teaches_nothing():

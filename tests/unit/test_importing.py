@@ -17,8 +17,8 @@ from nasoa_runtime.cli.common import RefusedError
 from nasoa_runtime.cli.zoos import read_classes
 from nasoa_runtime.pods.failures import BadInputError
 from nasoa_runtime.pods.importing import outputs_of, prepare
-from nasoa_runtime.pods.measure import complexity_of
-from nasoa_runtime.pods.network import build
+from nasoa_runtime.pods.networks.counting import complexity_of
+from nasoa_runtime.pods.networks.encoded import build
 from nasoa_runtime.storage.weights import verify_weights
 from nasoa_runtime.storage.zoo import read_extractor, read_manifest
 

@@ -3,7 +3,7 @@ import pytest
 from nasoa_operator.jobs import Owner, build_job, child_name, dataset_claim, dataset_uri_in_pod
 from nasoa_operator.settings import Settings
 from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
-from nasoa_runtime.boundary import INPUTS, DatasetReference, ProbeInput
+from nasoa_runtime.boundary import DatasetReference, ProbeInput, load_input
 
 OWNER = Owner("nasoa.io/v1alpha1", "FineTuneRequest", "team", "digits", "0a1b2c3d-0000-4000-8000-000000000002")
 
@@ -58,7 +58,13 @@ def test_a_job_goes_with_its_owner_and_carries_its_input():
     job = a_job()
     (owner,) = job["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("FineTuneRequest", OWNER.uid, True)
-    assert INPUTS.validate_json(variables_of(job)["NASOA_INPUT"]["value"]).batch_size == 32
+    assert load_input(variables_of(job)["NASOA_INPUT"]["value"], "probe").batch_size == 32
+
+
+def test_the_table_says_which_program_a_jobs_pods_run():
+    job = a_job()
+    assert pod_of(job)["containers"][0]["args"] == ["probe"]
+    assert job["metadata"]["labels"]["app.kubernetes.io/component"] == "probe"
 
 
 def test_disruptions_and_checkpoints_never_count_and_what_would_fail_again_ends_the_index():
@@ -105,7 +111,7 @@ def test_a_claim_is_mounted_read_only_and_its_path_is_the_pods_dataset():
     mount = next(m for m in pod_of(job)["containers"][0]["volumeMounts"] if m["name"] == "dataset")
     assert volume["persistentVolumeClaim"] == {"claimName": "fashion-mnist", "readOnly": True}
     assert (mount["subPath"], mount["readOnly"]) == ("train", True)
-    assert INPUTS.validate_json(variables_of(job)["NASOA_INPUT"]["value"]).dataset.uri == mount["mountPath"]
+    assert load_input(variables_of(job)["NASOA_INPUT"]["value"], "probe").dataset.uri == mount["mountPath"]
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,25 @@ import numpy as np
 import pytest
 import torch
 from image_folders import make_images
+from safetensors.torch import save
 
 from nasoa_runtime.boundary import DatasetReference, Preprocessing
+from nasoa_runtime.documents.base import UnreadableDocumentError
+from nasoa_runtime.documents.checkpoint import FinetuningState, TrainerState, TrainingState
 from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
-from nasoa_runtime.pods.failures import DivergedError, OutOfMemoryError
+from nasoa_runtime.pods.failures import BadDatasetError, DivergedError, OutOfMemoryError
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.freezing import freeze
 from nasoa_runtime.pods.training.batches import Loader, Normalise, Order, augment
-from nasoa_runtime.pods.training.checkpoint import Checkpoint, capture, restore
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, state_of, tensors_of
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named
 from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
-from nasoa_runtime.pods.training.models import build_model, freeze
 
 CPU = Target(torch.device("cpu"))
 SIZE = Preprocessing(image_size=16)
 PLAIN = Preprocessing(image_size=16, mean=(0, 0, 0), std=(1, 1, 1))
-SETTINGS = Hyperparameters(learning_rate=0.05, batch_size=16)
+HYPERPARAMETERS = Hyperparameters(learning_rate=0.05, batch_size=16)
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +46,11 @@ def read(root: Path, **arguments) -> Dataset:
     return read_dataset(DatasetReference(uri=str(root)), 16, lambda: None, root.parent / "work", **arguments)
 
 
-def a_trainer(steps: int = 20, settings: Hyperparameters = SETTINGS, frozen_stages: int = 0) -> Trainer:
+def a_trainer(steps: int = 20, hyperparameters: Hyperparameters = HYPERPARAMETERS, frozen_stages: int = 0) -> Trainer:
     torch.manual_seed(0)
     model = build_model("0-_8_1-1-1-1", 3, low_resolution_stem=True)
     freeze(model, frozen_stages)
-    trainer = Trainer(model, settings, CPU)
+    trainer = Trainer(model, hyperparameters, CPU)
     trainer.plan(steps)
     return trainer
 
@@ -125,22 +129,22 @@ def test_a_dataset_on_disk_gives_the_same_evaluation_batches(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "hyperparameters",
     [
-        pytest.param(SETTINGS, id="fp32"),
-        pytest.param(replace(SETTINGS, channels_last=True, precision="bf16"), id="bf16 channels last"),
-        pytest.param(replace(SETTINGS, label_smoothing=0.1), id="label smoothing"),
+        pytest.param(HYPERPARAMETERS, id="fp32"),
+        pytest.param(replace(HYPERPARAMETERS, channels_last=True, precision="bf16"), id="bf16 channels last"),
+        pytest.param(replace(HYPERPARAMETERS, label_smoothing=0.1), id="label smoothing"),
     ],
 )
-def test_a_network_learns_to_tell_the_classes(dataset: Dataset, settings: Hyperparameters) -> None:
-    trainer = a_trainer(30, settings)
+def test_a_network_learns_to_tell_the_classes(dataset: Dataset, hyperparameters: Hyperparameters) -> None:
+    trainer = a_trainer(30, hyperparameters)
     loader = a_loader(dataset)
     trainer.train(loader.training(), 30)
-    outcome = evaluate(
-        trainer.model, loader.evaluation(dataset.splits.validation), 3, CPU, settings.precision,
-        channels_last=settings.channels_last,
+    found = evaluate(
+        trainer.model, loader.evaluation(dataset.splits.validation), 3, CPU, hyperparameters.precision,
+        channels_last=hyperparameters.channels_last,
     )  # fmt: skip
-    assert outcome.accuracy > 0.8
+    assert found.accuracy > 0.8
     assert trainer.finished
     assert trainer.progress == 1.0
     assert trainer.pace.median_step_seconds > trainer.pace.median_loading_seconds > 0
@@ -159,7 +163,7 @@ def test_frozen_stages_stay_as_they_are(dataset: Dataset) -> None:
 
 
 def test_a_loss_that_is_no_number_is_divergence(dataset: Dataset) -> None:
-    trainer = a_trainer(settings=replace(SETTINGS, learning_rate=1e30, warmup_fraction=0.0))
+    trainer = a_trainer(hyperparameters=replace(HYPERPARAMETERS, learning_rate=1e30, warmup_fraction=0.0))
     with pytest.raises(DivergedError, match="choose a lower learning rate"):
         trainer.train(a_loader(dataset).training(), 20)
 
@@ -221,8 +225,8 @@ def test_biases_and_normalisation_are_not_decayed() -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_update_is_that_of_torchs_own_sgd(dataset: Dataset, channels_last: bool, momentum: float) -> None:
-    ours = a_trainer(5, replace(SETTINGS, channels_last=channels_last, momentum=momentum))
-    theirs = a_trainer(5, replace(SETTINGS, channels_last=channels_last, momentum=momentum))
+    ours = a_trainer(5, replace(HYPERPARAMETERS, channels_last=channels_last, momentum=momentum))
+    theirs = a_trainer(5, replace(HYPERPARAMETERS, channels_last=channels_last, momentum=momentum))
     groups = [{"params": group.params, "weight_decay": group.weight_decay} for group in theirs.optimizer.groups]
     reference = torch.optim.SGD(groups, lr=0.05, momentum=momentum, nesterov=momentum > 0)
     batches = list(itertools.islice(a_loader(dataset).training(), 5))
@@ -239,10 +243,10 @@ def test_the_update_is_that_of_torchs_own_sgd(dataset: Dataset, channels_last: b
 
 
 def test_accuracy_follows_from_the_confusion_matrix() -> None:
-    outcome = Evaluation(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 4]]), 1.0)
-    assert outcome.accuracy == 0.7
-    assert outcome.images == 10
-    assert outcome.class_accuracies == [0.75, None, pytest.approx(2 / 3)]
+    found = Evaluation(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 4]]), 1.0)
+    assert found.accuracy == 0.7
+    assert found.images == 10
+    assert found.class_accuracies == [0.75, None, pytest.approx(2 / 3)]
 
 
 def test_evaluation_changes_nothing(dataset: Dataset) -> None:
@@ -253,23 +257,45 @@ def test_evaluation_changes_nothing(dataset: Dataset) -> None:
     assert trainer.model.training
 
 
+def test_without_a_single_image_there_is_no_accuracy() -> None:
+    nothing = iter([(torch.zeros(2, 3, 16, 16), torch.tensor([-100, -100]))])
+    with pytest.raises(BadDatasetError) as error:
+        evaluate(a_trainer().model, nothing, 3, CPU)
+    assert (error.value.field, error.value.message) == ("dataset.uri", "no image is left to evaluate on.")
+
+
 # --- Checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def a_checkpoint(trainer: Trainer) -> Checkpoint[TrainingState]:
+    state = TrainingState(trainer=state_of(trainer), seconds=7.5, architecture="0-_8_1-1-1-1")
+    return Checkpoint(tensors_of(trainer), state)
+
+
+def read_back(body: bytes) -> Checkpoint[TrainingState]:
+    return Checkpoint.from_bytes(TrainingState, body, "s3://bucket/checkpoint")
+
+
+SMALLEST = Checkpoint(
+    {"a": torch.zeros(1)},
+    TrainingState(trainer=TrainerState(step=3, progress=0.5, planned_steps=6), seconds=1.0, architecture="a"),
+).to_bytes()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(dataset: Dataset, channels_last: bool) -> None:
-    settings = replace(SETTINGS, channels_last=channels_last)
-    whole = a_trainer(10, settings)
+    hyperparameters = replace(HYPERPARAMETERS, channels_last=channels_last)
+    whole = a_trainer(10, hyperparameters)
     whole.train(a_loader(dataset).training(), 10)
 
-    first = a_trainer(10, settings)
+    first = a_trainer(10, hyperparameters)
     first.train(a_loader(dataset).training(), 4)
-    body = capture(first, {"note": "kept"}).to_bytes()
+    body = a_checkpoint(first).to_bytes()
 
-    second = a_trainer(10, settings)
-    checkpoint = Checkpoint.from_bytes(body)
+    second = a_trainer(10, hyperparameters)
+    checkpoint = read_back(body)
     restore(second, checkpoint)
-    assert checkpoint.state["note"] == "kept"
+    assert (checkpoint.state.architecture, checkpoint.state.seconds) == ("0-_8_1-1-1-1", 7.5)
     assert second.step == 4
     second.train(a_loader(dataset).training(4), 10)
     for name, tensor in whole.model.state_dict().items():
@@ -277,25 +303,44 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(dataset: Dataset, 
     assert not math.isnan(second.loss)
 
 
-EMPTY = Checkpoint({"a": torch.zeros(1)}, {}).to_bytes()
-
-
 @pytest.mark.parametrize(
-    "body",
+    ("body", "reason"),
     [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\x80\x04garbage", id="a pickle"),
-        pytest.param(EMPTY.replace(b"nasoa_state", b"other_state"), id="no state"),
-        pytest.param(EMPTY.replace(b'version\\": 1', b'version\\": 9'), id="another version"),
+        pytest.param(b"", "it is not a checkpoint", id="empty"),
+        pytest.param(b"\x80\x04garbage", "it is not a checkpoint", id="a pickle"),
+        pytest.param(SMALLEST.replace(b"nasoa_state", b"other_state"), "it is not a checkpoint", id="no state"),
+        pytest.param(SMALLEST.replace(b'Version\\":2', b'Version\\":9'), "format version 9", id="another version"),
+        pytest.param(SMALLEST.replace(b'step\\":3', b'step\\":4'), "does not match its checksum", id="edited"),
+        pytest.param(save({"a": torch.zeros(1)}), "it is not a checkpoint", id="weights alone"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="checkpoint"):
-        Checkpoint.from_bytes(body)
+def test_what_is_no_checkpoint_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableDocumentError, match=reason):
+        read_back(body)
+
+
+def test_a_checkpoint_of_another_program_is_refused() -> None:
+    with pytest.raises(UnreadableDocumentError, match="it is not a FinetuningState: regime: Field required"):
+        Checkpoint.from_bytes(FinetuningState, SMALLEST, "s3://b/c")
 
 
 def test_a_checkpoint_of_another_network_is_refused(dataset: Dataset) -> None:
-    body = capture(a_trainer(), {}).to_bytes()
-    other = Trainer(build_model("1-_8_1-1-1-1", 3), SETTINGS, CPU)
+    body = a_checkpoint(a_trainer()).to_bytes()
+    other = Trainer(build_model("1-_8_1-1-1-1", 3), HYPERPARAMETERS, CPU)
     with pytest.raises(ValueError, match="another network"):
-        restore(other, Checkpoint.from_bytes(body))
+        restore(other, read_back(body))
+
+
+def test_a_gradient_scaler_goes_on_with_its_scale(dataset: Dataset) -> None:
+    first, second = a_trainer(5), a_trainer(5)
+    first.scaler = torch.amp.GradScaler("cpu", init_scale=512.0, growth_interval=7)
+    second.scaler = torch.amp.GradScaler("cpu")
+    first.train(a_loader(dataset).training(), 3)
+    restore(second, read_back(a_checkpoint(first).to_bytes()))
+    assert second.scaler.state_dict() == {
+        "scale": 512.0,
+        "growth_factor": 2.0,
+        "backoff_factor": 0.5,
+        "growth_interval": 7,
+        "_growth_tracker": 3,
+    }

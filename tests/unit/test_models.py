@@ -8,8 +8,9 @@ from safetensors.torch import save
 from torch import nn
 
 from nasoa_runtime.pods.failures import BadInputError
-from nasoa_runtime.pods.training.checkpoint import weights_bytes
-from nasoa_runtime.pods.training.models import build_model, fetch_weights, freeze, head_of, load_weights, train_mode
+from nasoa_runtime.pods.networks.building import build_model, head_of
+from nasoa_runtime.pods.networks.freezing import freeze, train_mode
+from nasoa_runtime.pods.networks.weights import fetch_weights, load_weights, weights_bytes
 from nasoa_runtime.storage.s3 import Object
 
 TINY = "0-_8_1-1-1-1"
@@ -174,7 +175,9 @@ class OneObject:
 def test_weights_are_read_only_if_they_are_the_ones_named() -> None:
     digest = hashlib.sha256(b"weights").hexdigest()
     assert fetch_weights(OneObject(b"weights"), "s3://zoo/w", digest) == b"weights"
-    with pytest.raises(BadInputError, match="the object was changed"):
+    with pytest.raises(BadInputError, match="the object was changed") as changed:
         fetch_weights(OneObject(b"others"), "s3://zoo/w", digest)
-    with pytest.raises(BadInputError, match="there is no object s3://zoo/w"):
+    with pytest.raises(BadInputError, match="there is no object s3://zoo/w") as gone:
         fetch_weights(OneObject(None), "s3://zoo/w", digest)
+    assert (changed.value.field, gone.value.field) == ("zoo", "zoo")
+    assert gone.value.message.startswith("there is no object")

@@ -19,7 +19,9 @@ from nasoa_runtime.architecture.encoding import (
     format_architecture,
     parse,
 )
-from nasoa_runtime.pods.network import Network, build, complexity_of
+from nasoa_runtime.pods.networks.counting import complexity_of
+from nasoa_runtime.pods.networks.encoded import Network, build
+from nasoa_runtime.pods.networks.freezing import freeze, train_mode
 
 EVERY_CONNECTION = "02031-a01c02a12_16_1-21-2-1"
 
@@ -122,8 +124,8 @@ def parts(network: Network) -> list[nn.Module]:
 @pytest.mark.parametrize("frozen", [pytest.param(k, id=f"{k} frozen") for k in range(6)])
 def test_frozen_parts_stay_as_they_are_and_the_others_learn(frozen: int) -> None:
     network = build(EVERY_CONNECTION, 3)
-    network.freeze(frozen)
-    network.train()
+    freeze(network, frozen)
+    train_mode(network)
     before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts(network)]
     optimiser = torch.optim.SGD((p for p in network.parameters() if p.requires_grad), lr=0.1)
     nn.functional.cross_entropy(network(torch.randn(4, 3, 64, 64)), torch.tensor([0, 1, 2, 0])).backward()
@@ -139,7 +141,7 @@ def test_frozen_parts_stay_as_they_are_and_the_others_learn(frozen: int) -> None
 
 def test_frozen_parts_record_no_gradients_even_for_inputs_that_want_them() -> None:
     network = build(EVERY_CONNECTION, 3)
-    network.freeze(2)
+    freeze(network, 2)
     images = torch.randn(2, 3, 32, 32, requires_grad=True)
     network(images).sum().backward()
     assert images.grad is None
@@ -147,8 +149,8 @@ def test_frozen_parts_record_no_gradients_even_for_inputs_that_want_them() -> No
 
 def test_thawing_trains_everything_again() -> None:
     network = build(EVERY_CONNECTION, 3).train()
-    network.freeze(5)
-    network.freeze(0)
+    freeze(network, 5)
+    freeze(network, 0)
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(module.training for module in network.modules())
     assert not any(module.training for module in network.eval().modules())
@@ -157,7 +159,7 @@ def test_thawing_trains_everything_again() -> None:
 @pytest.mark.parametrize("frozen", [pytest.param(-1, id="negative"), pytest.param(6, id="more than there are")])
 def test_an_impossible_number_of_frozen_stages_is_refused(frozen: int) -> None:
     with pytest.raises(ValueError, match="write 0 \\(none\\) to 5"):
-        build("0-_8_1-1-1-1", 3).freeze(frozen)
+        freeze(build("0-_8_1-1-1-1", 3), frozen)
 
 
 def test_channels_last_and_bfloat16_keep_layout_and_result() -> None:
@@ -178,8 +180,8 @@ def test_channels_last_and_bfloat16_keep_layout_and_result() -> None:
 @pytest.mark.parametrize("frozen", [pytest.param(0, id="all trained"), pytest.param(3, id="prefix frozen")])
 def test_the_network_compiles_without_graph_breaks(frozen: int) -> None:
     network = build(EVERY_CONNECTION, 3)
-    network.freeze(frozen)
-    network.train()
+    freeze(network, frozen)
+    train_mode(network)
     images = torch.randn(2, 3, 64, 64)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(images), network(images), rtol=1e-4, atol=1e-4)
@@ -189,9 +191,9 @@ def test_the_network_compiles_without_graph_breaks(frozen: int) -> None:
 
 def test_measuring_leaves_modes_and_statistics_alone() -> None:
     network = build("0-_8_1-1-1-1", 3)
-    network.freeze(1)
+    freeze(network, 1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.train()
+    train_mode(network)
     complexity_of(network, 20)
     assert network.stages.training
     assert not network.stem.training

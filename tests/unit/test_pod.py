@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import EvaluateResult, Store, TerminationMessage, digest
+from nasoa_runtime.boundary import EvaluateResult, Store, TerminationMessage, digest, dump_result
 from nasoa_runtime.pods import main as main_module
 from nasoa_runtime.pods import metrics
+from nasoa_runtime.pods.exchange import publish, read_input, remove_superseded, write_termination_message
 from nasoa_runtime.pods.failures import BadInputError, StoppedError
-from nasoa_runtime.pods.pod import Pod, read_input, retrying, write_termination_message
-from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import blaming, retrying
+from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, StoreUnavailable
 
 EVALUATE = {
     "program": "evaluate",
@@ -62,7 +66,7 @@ def an_evaluation(accuracy: float = 0.5) -> EvaluateResult:
     [
         pytest.param("", "NASOA_INPUT is missing", id="none"),
         pytest.param("{", "Invalid JSON", id="no JSON"),
-        pytest.param({**EVALUATE, "program": "dance"}, "program", id="unknown program"),
+        pytest.param({**EVALUATE, "program": "dance"}, "program: there is no program 'dance'", id="unknown program"),
         pytest.param({**EVALUATE, "architectures": 3}, "evaluate.architectures: Input should be", id="wrong type"),
         pytest.param({**EVALUATE, "extra": 3}, "evaluate.extra: Extra inputs are not permitted", id="unknown field"),
         pytest.param(
@@ -85,12 +89,17 @@ def test_an_unknown_program_is_refused() -> None:
     assert main_module.main(["dance"]) == 64
 
 
+def test_a_pod_starts_without_torch_so_that_data_is_read_while_that_is_imported() -> None:
+    script = "import sys, nasoa_runtime.pods.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
 def test_a_missing_bucket_ends_the_pod_for_good(endpoint, store, monkeypatch, message_path) -> None:
     document = {**EVALUATE, "store": {"endpoint": endpoint}, "dataset": {"uri": "s3://nowhere/data"}}
     assert start(monkeypatch, document) == 64
     left = TerminationMessage.model_validate_json(message_path.read_bytes())
-    assert "dataset.uri" in left.message
-    assert "there is no bucket 'nowhere'" in left.message
+    assert left.field == "dataset.uri"
+    assert left.message.startswith("s3://nowhere/data/: there is no bucket 'nowhere'")
 
 
 def test_a_store_that_is_away_asks_for_another_attempt(monkeypatch, message_path) -> None:
@@ -108,7 +117,7 @@ def test_a_store_that_is_away_asks_for_another_attempt(monkeypatch, message_path
 def test_a_restarted_index_repeats_its_message_and_does_nothing_else(
     endpoint, store, monkeypatch, message_path
 ) -> None:
-    body = an_evaluation().to_json()
+    body = dump_result(an_evaluation())
     store.create("s3://tenant/results/2.json", body)
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
     assert start(monkeypatch, {**EVALUATE, "store": {"endpoint": endpoint}}) == 0
@@ -120,8 +129,8 @@ def test_a_restarted_index_repeats_its_message_and_does_nothing_else(
 def test_the_result_written_first_is_the_one_that_counts(endpoint, store, message_path) -> None:
     pod = Pod.from_environment(Store(endpoint=endpoint))
     document = read_input("evaluate", {"NASOA_INPUT": json.dumps({**EVALUATE, "store": {"endpoint": endpoint}})})
-    first = pod.publish(document, an_evaluation(0.25))
-    second = pod.publish(document, an_evaluation(0.75))
+    first = publish(document, an_evaluation(0.25), pod)
+    second = publish(document, an_evaluation(0.75), pod)
     assert first == second
     assert second.result is not None
     assert second.result["accuracy"] == 0.25
@@ -158,7 +167,7 @@ def test_a_store_is_asked_again_and_then_given_up() -> None:
         retrying(action, (0.0,))
 
 
-def test_the_zoo_is_read_with_its_own_identity_where_there_is_one(monkeypatch) -> None:
+def test_the_zoo_is_read_with_keys_of_its_own_where_there_are_any(monkeypatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tenant")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     pod = Pod()
@@ -219,6 +228,7 @@ def test_a_stopped_pod_says_so_and_never_ends_with_0(monkeypatch, message_path) 
         pytest.param(main_module.OutOfMemoryError("full"), 65, "OutOfMemory", id="out of memory"),
         pytest.param(main_module.TimedOutError("late"), 65, "TimedOut", id="timed out"),
         pytest.param(BadInputError("no"), 64, "BadInput", id="bad input"),
+        pytest.param(StoreDenied("not yours"), 64, "BadInput", id="refused by S3"),
         pytest.param(RuntimeError("a bug"), 1, "Error", id="anything else"),
     ],
 )
@@ -228,7 +238,46 @@ def test_each_failure_has_its_exit_code(error, code, failure, monkeypatch, messa
 
     monkeypatch.setattr(main_module, "_attempt", attempt)
     assert start(monkeypatch, EVALUATE) == code
-    assert TerminationMessage.model_validate_json(message_path.read_bytes()).failure == failure
+    left = TerminationMessage.model_validate_json(message_path.read_bytes())
+    assert (left.failure, left.field) == (failure, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "field", "text"),
+    [
+        pytest.param(BadInputError("use cpu.", "device.type"), "device.type", "device.type: use cpu.", id="bad input"),
+        pytest.param(main_module.TimedOutError("late.", "timeLimit"), "timeLimit", "timeLimit: late.", id="timed out"),
+        pytest.param(BadInputError("what?"), None, "what?", id="nobody's"),
+    ],
+)
+def test_the_field_to_blame_is_told_apart_from_the_message(error, field, text, monkeypatch, message_path) -> None:
+    def attempt(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "_attempt", attempt)
+    start(monkeypatch, EVALUATE)
+    left = TerminationMessage.model_validate_json(message_path.read_bytes())
+    assert (left.field, left.message) == (field, error.message)
+    assert str(error) == text
+
+
+def test_what_s3_refuses_for_good_is_blamed_and_what_it_does_not_answer_is_not() -> None:
+    with pytest.raises(BadInputError) as refused, blaming("outputURI"):
+        raise StoreDenied("s3://b: access was denied")
+    assert refused.value.field == "outputURI"
+    assert refused.value.message == (
+        "s3://b: access was denied; a pod's keys come from the Secret that storage.secretName names."
+    )
+    with pytest.raises(StoreUnavailable), blaming("outputURI"):
+        raise StoreUnavailable("away")
+
+
+def test_what_a_result_makes_useless_is_removed_and_what_cannot_be_stays(endpoint, store, message_path) -> None:
+    store.put("s3://tenant/checkpoint", b"1")
+    pod = Pod.from_environment(Store(endpoint=endpoint))
+    pod.superseded += ["s3://nowhere/checkpoint", "s3://tenant/checkpoint"]
+    remove_superseded(pod)
+    assert store.get("s3://tenant/checkpoint") is None
 
 
 # --- Metrics ---------------------------------------------------------------------------------------------------------

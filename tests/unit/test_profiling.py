@@ -65,16 +65,16 @@ def test_drift_over_three_percent_scales_the_figures(known, seen, factor) -> Non
 # --- Processes -------------------------------------------------------------------------------------------------------
 
 
-def test_a_candidate_is_measured_in_a_process_of_its_own() -> None:
-    outcome = measured(TASK, 60.0)
-    assert outcome.failure is None
-    assert len(outcome.rows) == 1
+def test_a_network_is_measured_in_a_process_of_its_own() -> None:
+    found = measured(TASK, 60.0)
+    assert found.failure is None
+    assert len(found.rows) == 1
 
 
-def test_an_invalid_candidate_is_an_error_of_its_own() -> None:
-    outcome = measured(replace(TASK, architecture="9-_8_1-1-1-1"), 60.0)
-    assert (outcome.rows, outcome.failure) == ((), "Error")
-    assert "architecture" in outcome.message
+def test_an_invalid_architecture_is_an_error_of_its_own() -> None:
+    found = measured(replace(TASK, architecture="9-_8_1-1-1-1"), 60.0)
+    assert (found.rows, found.failure) == ((), "Error")
+    assert "architecture" in found.message
 
 
 def forever(task: Task):
@@ -106,11 +106,11 @@ def too_large(_task: Task):
         pytest.param(too_large, "OutOfMemory", 0, id="does not fit"),
     ],
 )
-def test_a_candidate_that_fails_ends_alone_and_keeps_its_rows(function, failure, rows) -> None:
+def test_a_network_that_fails_ends_alone_and_keeps_its_rows(function, failure, rows) -> None:
     limit = 0.3 if function is forever else 30.0
     seen: list[StepTime] = []
-    outcome = measured(TASK, limit, function=function, on_row=seen.append)
-    assert (outcome.failure, len(outcome.rows), len(seen)) == (failure, rows, rows)
+    found = measured(TASK, limit, function=function, on_row=seen.append)
+    assert (found.failure, len(found.rows), len(seen)) == (failure, rows, rows)
 
 
 # --- Similarity ------------------------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,11 +17,23 @@ import torch
 from image_folders import make_images, upload
 from s3 import a_server, an_empty_store
 
-from nasoa_runtime.boundary import RESULTS, TerminationMessage, digest
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.boundary import PROGRAMS, Regime, Run, TerminationMessage, digest, load_result
+from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
+from nasoa_runtime.documents.checkpoint import FinetuningState
+from nasoa_runtime.documents.heartbeat import Heartbeat
 from nasoa_runtime.pods import main as main_module
-from nasoa_runtime.pods.training.checkpoint import weights_bytes
-from nasoa_runtime.pods.training.deliverable import load_model
-from nasoa_runtime.pods.training.models import build_model
+from nasoa_runtime.pods.deliverable import load_model
+from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.main import function_of
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.weights import load_weights, weights_bytes
+from nasoa_runtime.pods.strategies import STRATEGIES
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, state_of, tensors_of
+from nasoa_runtime.pods.training.device import Target
+from nasoa_runtime.pods.training.finetuning import Finetuning
+from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.request import Request, Trained
 from nasoa_runtime.pods.training.similarity import Prototypes
 from nasoa_runtime.storage.s3 import ObjectStore, connect
 
@@ -78,8 +93,8 @@ def result_of(store: ObjectStore, message: TerminationMessage):
     found = store.get(str(message.result_key))
     assert found is not None
     assert digest(found.body) == message.result_digest
-    result = RESULTS.validate_json(found.body)
-    assert result == RESULTS.validate_python(message.result)
+    result = load_result(found.body, message.program)
+    assert result == load_result(message.result, message.program)
     return result
 
 
@@ -109,6 +124,7 @@ def a_finetuning(store: ObjectStore, **fields: object) -> dict:
         "time_limit_seconds": 60,
         "batch_size": 8,
         "models": [a_model(store)],
+        "strategy": "OneShot",
         "regimes": [a_regime()],
         "output_uri": "s3://tenant/out/model",
         "work_uri": "s3://tenant/out/work",
@@ -167,13 +183,13 @@ def test_pretraining_under_a_time_limit_ends_with_a_model(pod, store) -> None:
 # --- profile, probe --------------------------------------------------------------------------------------------------
 
 
-def test_profiling_stops_when_enough_candidates_meet_the_limit(pod, store) -> None:
-    candidates = [{"name": name, "architecture": TINY} for name in ("a", "b", "c")]
-    candidates.insert(1, {"name": "broken", "architecture": "timm:no_such_model"})
+def test_profiling_stops_when_enough_architectures_meet_the_limit(pod, store) -> None:
+    architectures = [{"name": name, "architecture": TINY} for name in ("a", "b", "c")]
+    architectures.insert(1, {"name": "broken", "architecture": "timm:no_such_model"})
     fields = {"batch_size": 4, "image_size": 16, "classes": 3, "low_resolution_stem": True, "steps": 3}
     message = pod(
         "profile",
-        architectures=candidates,
+        architectures=architectures,
         wanted=2,
         max_step_seconds=1e6,
         anchor=TINY,
@@ -273,6 +289,21 @@ def test_a_probe_of_an_equal_dataset_for_the_same_zoo_is_made_once(pod, store) -
     assert len(list(store.list("s3://tenant/out/probes/"))) == 2
 
 
+def test_a_kept_probe_that_was_changed_is_made_again(pod, store) -> None:
+    fields = {"dataset": DATA, "batch_size": 8, "time_cap_seconds": 20, "models": []}
+    fields |= {"cache_uri": "s3://tenant/out/probes", "zoo": "fashion 5"}
+    first = result_of(store, pod("probe", **fields))
+    (kept,) = store.list("s3://tenant/out/probes/")
+    uri = f"s3://tenant/{kept.key}"
+    body = store.get(uri).body
+    changed = body.replace(b'"images":48', b'"images":49')
+    assert changed != body
+    store.put(uri, changed)
+    again = result_of(store, pod("probe", **fields, result_uri="s3://tenant/out/again"))
+    assert (first.statistics.images, again.statistics.images) == (48, 48)
+    assert store.get(uri).body == changed
+
+
 # --- finetune --------------------------------------------------------------------------------------------------------
 
 
@@ -284,10 +315,7 @@ def test_a_request_ends_with_a_model_that_can_be_loaded(pod, store, tmp_path: Pa
     assert result.validation_accuracy > 0.6
     assert result.test_accuracy > 0.6
 
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for listed in store.list("s3://tenant/out/model/"):
-        (folder / listed.key.rpartition("/")[2]).write_bytes(store.get(f"s3://tenant/{listed.key}").body)
+    folder = delivered(store, tmp_path / "model")
     assert sorted(path.name for path in folder.iterdir()) == [
         "confusion.json", "load.py", "metrics.json", "model.json", "model.safetensors",
     ]  # fmt: skip
@@ -297,7 +325,7 @@ def test_a_request_ends_with_a_model_that_can_be_loaded(pod, store, tmp_path: Pa
     assert metrics["test_images"] == 15
     confusion = json.loads((folder / "confusion.json").read_text())
     assert sum(map(sum, confusion["test"])) == 15
-    loaded = load_model(folder)
+    loaded = runpy.run_path(str(folder / "load.py"))["loaded"]
     images = make_images(tmp_path / "fresh", classes=3, per_class=5, seed=9)
     right = [loaded.classify(path)[0] == path.parent.name for path in sorted(images.rglob("*.png"))]
     assert sum(right) / len(right) > 0.6
@@ -313,8 +341,8 @@ def test_the_time_limit_is_kept_however_many_steps_were_planned(pod, store) -> N
 
 
 def test_earlier_attempts_count(pod, store) -> None:
-    beat = {"closed": False, "interval_seconds": 2.0, "seconds": 50.0}
-    store.put("s3://tenant/out/work/clock/0001.json", json.dumps(beat).encode())
+    beat = Heartbeat(closed=False, interval_seconds=2.0, seconds=50.0)
+    store.put("s3://tenant/out/work/clock/0001.json", dump(beat))
     fields = a_finetuning(store, regimes=[a_regime(steps=1_000_000, step_seconds=1e-4)])
     result = result_of(store, pod("finetune", **fields))
     assert result.attempts == 2
@@ -324,7 +352,8 @@ def test_earlier_attempts_count(pod, store) -> None:
 def test_a_limit_that_leaves_no_time_says_what_would_do(pod, store) -> None:
     message = pod("finetune", expect=65, **a_finetuning(store, time_limit_seconds=0.1))
     assert message.failure == "TimedOut"
-    assert "timeLimit: of 0.1 s" in message.message
+    assert message.field == "timeLimit"
+    assert message.message.startswith("of 0.1 s, ")
     assert "allow at least" in message.message
 
 
@@ -337,6 +366,50 @@ def test_after_divergence_the_next_regime_that_differs_is_run(pod, store) -> Non
     assert result.runs[0].validation_accuracy is None
 
 
+def test_the_network_of_a_run_that_failed_is_gone_when_the_next_one_is_built(pod, store, monkeypatch) -> None:
+    built: list[weakref.ref] = []
+    left: list[list[bool]] = []
+    begin = Request.finetuning
+
+    def watched(request: Request, regime: Regime, earlier: tuple[Run, ...]) -> Finetuning:
+        left.append([network() is not None for network in built])
+        finetuning = begin(request, regime, earlier)
+        built.append(weakref.ref(finetuning.trainer.model))
+        return finetuning
+
+    monkeypatch.setattr(Request, "finetuning", watched)
+    pod("finetune", **a_finetuning(store, regimes=[a_regime(learning_rate=1e30), a_regime()]))
+    assert left == [[], [False]]
+
+
+def test_an_unknown_strategy_is_bad_input(pod, store) -> None:
+    message = pod("finetune", expect=64, **a_finetuning(store, strategy="Race"))
+    assert (message.field, message.message) == ("strategy", "there is no strategy 'Race': write OneShot.")
+
+
+def test_a_strategy_is_added_by_one_entry(pod, store, monkeypatch) -> None:
+    def last(request: Request) -> Trained:
+        """Runs what was ranked last."""
+        finetuning = request.finetuning(request.document.regimes[-1], ())
+        finetuning.run()
+        return Trained((finetuning.record(),), {0: finetuning})
+
+    monkeypatch.setitem(STRATEGIES, "Last", last)
+    fields = a_finetuning(store, strategy="Last", regimes=[a_regime(), a_regime(frozen_stages=5)])
+    result = result_of(store, pod("finetune", **fields))
+    assert [run.regime.frozen_stages for run in result.runs] == [5]
+
+
+def test_pods_know_every_strategy_that_a_request_may_name() -> None:
+    assert get_args(FineTuneRequestSpec.model_fields["strategy"].annotation) == tuple(STRATEGIES)
+
+
+def test_every_program_of_the_table_has_a_function() -> None:
+    assert [function_of(program).__module__.rpartition(".")[2] for program in PROGRAMS] == [
+        "profile", "evaluate", "pretrain", "probe", "finetune",
+    ]  # fmt: skip
+
+
 def test_a_request_whose_every_regime_diverges_fails(pod, store) -> None:
     message = pod("finetune", expect=65, **a_finetuning(store, regimes=[a_regime(learning_rate=1e30)]))
     assert message.failure == "Diverged"
@@ -346,7 +419,28 @@ def test_weights_other_than_those_named_are_not_loaded(pod, store) -> None:
     fields = a_finetuning(store)
     store.put(fields["models"][0]["weights_uri"], b"something else")
     message = pod("finetune", expect=64, **fields)
+    assert message.field == "zoo"
     assert "the object was changed" in message.message
+
+
+def delivered(store: ObjectStore, folder: Path) -> Path:
+    folder.mkdir()
+    for listed in store.list("s3://tenant/out/model/"):
+        (folder / listed.key.rpartition("/")[2]).write_bytes(store.get(f"s3://tenant/{listed.key}").body)
+    return folder
+
+
+def test_a_delivered_model_that_was_changed_is_not_loaded(pod, store, tmp_path: Path) -> None:
+    pod("finetune", **a_finetuning(store, regimes=[a_regime(steps=1)]))
+    folder = delivered(store, tmp_path / "model")
+    description = (folder / "model.json").read_bytes()
+    (folder / "model.json").write_bytes(description.replace(b"class-0", b"class-9"))
+    with pytest.raises(UnreadableDocumentError, match="its content does not match its checksum"):
+        load_model(folder)
+    (folder / "model.json").write_bytes(description)
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(BadInputError, match=r"not the file that model\.json describes"):
+        load_model(folder)
 
 
 # --- Being stopped ---------------------------------------------------------------------------------------------------
@@ -364,10 +458,42 @@ def test_a_pod_told_to_stop_leaves_a_checkpoint_from_which_the_next_goes_on(pod,
         assert process.wait(60) == 75
     left = TerminationMessage.model_validate_json((tmp_path / "termination-log").read_bytes())
     assert left.failure == "Disrupted"
-    beat = json.loads(store.get("s3://tenant/out/work/clock/0001.json").body)
-    assert beat["closed"]
+    beat = load(Heartbeat, store.get("s3://tenant/out/work/clock/0001.json").body, "the clock")
+    assert beat.closed
     # Five seconds more than the first attempt used: the second has to go on, and to end early.
-    result = result_of(store, pod("finetune", **(fields | {"time_limit_seconds": beat["seconds"] + 5})))
+    result = result_of(store, pod("finetune", **(fields | {"time_limit_seconds": beat.seconds + 5})))
     assert result.attempts == 2
-    assert beat["seconds"] < result.seconds < beat["seconds"] + 5
+    assert beat.seconds < result.seconds < beat.seconds + 5
     assert result.runs[0].seconds < result.seconds
+
+
+def a_checkpoint(store: ObjectStore, model: dict, regime: Regime, *runs: Run) -> None:
+    """What a pod leaves that was stopped after three steps of ``regime``."""
+    network = build_model(model["architecture"], 3, low_resolution_stem=True)
+    load_weights(network, store.get(model["weights_uri"]).body, keep_head=False)
+    trainer = Trainer(network, Hyperparameters(0.05, 8), Target(torch.device("cpu")))
+    trainer.plan(40)
+    images = iter([(torch.zeros(8, 3, 16, 16), torch.zeros(8, dtype=torch.int64))] * 3)
+    trainer.train(images, 3)
+    state = FinetuningState(trainer=state_of(trainer), seconds=5.0, regime=regime, runs=runs)
+    store.put("s3://tenant/out/work/checkpoint.safetensors", Checkpoint(tensors_of(trainer), state).to_bytes())
+
+
+def test_the_next_pod_goes_on_with_the_regime_and_the_runs_before_it(pod, store) -> None:
+    fields = a_finetuning(store, regimes=[a_regime(learning_rate=1e30), a_regime()])
+    wild, tame = (Regime.model_validate(regime) for regime in fields["regimes"])
+    failed = Run(regime=wild, steps=2, validation_accuracy=None, failure="Diverged", seconds=3.0)
+    a_checkpoint(store, fields["models"][0], tame, failed)
+    result = result_of(store, pod("finetune", **fields))
+    assert result.runs[0] == failed
+    assert (result.runs[1].regime, result.runs[1].steps, result.chosen) == (tame, 40, 1)
+    assert 5.0 < result.runs[1].seconds < 65.0
+
+
+def test_a_checkpoint_of_a_regime_that_was_not_asked_for_is_left_alone(pod, store) -> None:
+    fields = a_finetuning(store)
+    other = Regime.model_validate(a_regime(model="another"))
+    a_checkpoint(store, fields["models"][0], other, Run(regime=other, steps=2, validation_accuracy=0.9, seconds=3.0))
+    result = result_of(store, pod("finetune", **fields))
+    assert [run.regime.model for run in result.runs] == ["zoo-model"]
+    assert result.runs[0].seconds < 60.0

@@ -119,10 +119,10 @@ def test_a_result_that_stays_invalid_is_a_failed_evaluation():
 
 
 def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
-    words = "dataset.uri: no class folders under s3://tenant/fashion-mnist; put each class's images into a folder"
-    bad = PodOutcome(0, failure="BadInput", message=words)
+    words = "no class folders under s3://tenant/fashion-mnist; put each class's images into a folder"
+    bad = PodOutcome(0, failure="BadInput", field="dataset.uri", message=words)
     status = Simulation(SMALL, program=with_outcome(bad, EvaluateInput)).end()
-    assert (status["phase"], status["message"]) == ("Failed", f"spec.{words}")
+    assert (status["phase"], status["message"]) == ("Failed", f"spec.dataset.uri: {words}")
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
     assert failed["reason"] == "InvalidDataset"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.failures import BadDatasetError
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"])
 TRAIN, TEST = "train", "test"
@@ -49,7 +49,7 @@ def arrange(uri: str, paths: Iterable[str], directories: Iterable[str] = ()) -> 
         directories: Paths of folders known to exist, which may be empty.
 
     Raises:
-        BadInputError: No class folders, one class only, a class without images, a test class that is not trained.
+        BadDatasetError: No class folders, one class only, a class without images, a test class that is not trained.
     """
     files = sorted(path for path in paths if not _hidden(path))
     folders = {PurePosixPath(path.rstrip("/")).parts for path in directories if not _hidden(path)}
@@ -85,8 +85,8 @@ def keep_at_most(folders: Folders, limit: int | None, seed: int) -> Folders:
     if limit is None or len(training) <= limit:
         return folders
     if limit < len(folders.classes):
-        msg = f"dataset.maxImages: {limit} is fewer than the {len(folders.classes)} classes; allow one of each or more."
-        raise BadInputError(msg)
+        msg = f"{limit} is fewer than the {len(folders.classes)} classes; allow one of each or more."
+        raise BadDatasetError(msg, "dataset.maxImages")
     by_class: dict[int, list[ImageFile]] = defaultdict(list)
     for file in sorted(training, key=lambda file: hashlib.sha256(f"{seed}/{file.path}".encode()).digest()):
         by_class[file.label].append(file)
@@ -117,26 +117,26 @@ def _check(uri: str, places: set[tuple[str, str]], images: dict[tuple[str, str],
     trained = {name for side, name in places if side == TRAIN}
     if not trained or not images:
         msg = (
-            f"dataset.uri: no class folders with images under {root}: put each class's images in a folder of its own, "
+            f"no class folders with images under {root}: put each class's images in a folder of its own, "
             f"for example {root}/cat/1.png and {root}/dog/1.png."
         )
-        raise BadInputError(msg)
+        raise BadDatasetError(msg)
     empty = sorted(name for name in trained if not images.get((TRAIN, name)))
     if empty:
         more = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""
-        msg = f"dataset.uri: class {empty[0]!r} under {root} has no images{more}: add some or remove its folder."
-        raise BadInputError(msg)
+        msg = f"class {empty[0]!r} under {root} has no images{more}: add some or remove its folder."
+        raise BadDatasetError(msg)
     long = sorted(name for name in trained if len(name) > LONGEST_CLASS_NAME)
     if long:
         msg = (
-            f"dataset.uri: the name of class folder {long[0][:40]!r}... under {root} has {len(long[0])} characters: "
+            f"the name of class folder {long[0][:40]!r}... under {root} has {len(long[0])} characters: "
             f"rename it to at most {LONGEST_CLASS_NAME}."
         )
-        raise BadInputError(msg)
+        raise BadDatasetError(msg)
     if len(trained) < 2:
-        msg = f"dataset.uri: only one class, {min(trained)!r}, under {root}: a classifier needs at least two folders."
-        raise BadInputError(msg)
+        msg = f"only one class, {min(trained)!r}, under {root}: a classifier needs at least two folders."
+        raise BadDatasetError(msg)
     unknown = sorted(name for side, name in places if side == TEST and name not in trained)
     if unknown:
-        msg = f"dataset.uri: test class {unknown[0]!r} is not a training class: add {root}/train/{unknown[0]}."
-        raise BadInputError(msg)
+        msg = f"test class {unknown[0]!r} is not a training class: add {root}/train/{unknown[0]}."
+        raise BadDatasetError(msg)

@@ -8,18 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from nasoa_runtime.boundary import (
-    AnyInput,
-    DatasetReference,
-    EvaluateInput,
-    FinetuneInput,
-    Preprocessing,
-    PretrainInput,
-    ProbeInput,
-    ProfileInput,
-)
+from nasoa_runtime.boundary import PodInput
 from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
-from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.failures import BadDatasetError
 from nasoa_runtime.pods.pod import Pod
 
 T = TypeVar("T")
@@ -50,21 +41,20 @@ class Prefetch:
     _dataset: Background[Dataset] | None = None
 
     @classmethod
-    def start(cls, document: AnyInput, pod: Pod) -> Prefetch:
+    def start(cls, document: PodInput, pod: Pod) -> Prefetch:
         """Start to read the dataset that ``document`` names, if it names one."""
-        plan = _plan(document)
-        if plan is None:
+        reading = document.reading
+        if reading is None:
             return cls()
-        reference, preprocessing, with_test = plan
         return cls(
             Background(
                 lambda: read_dataset(
-                    reference,
-                    preprocessing.image_size,
+                    reading.dataset,
+                    reading.preprocessing.image_size,
                     lambda: pod.store,
                     pod.work_directory,
-                    interpolation=preprocessing.interpolation,
-                    with_test=with_test,
+                    interpolation=reading.preprocessing.interpolation,
+                    with_test=reading.with_test_folder,
                 )
             )
         )
@@ -73,34 +63,9 @@ class Prefetch:
         """The dataset, as soon as it is there.
 
         Raises:
-            BadInputError: It can't be used, or the input names none.
+            BadDatasetError: It can't be used, or the input names none.
         """
         if self._dataset is None:
-            msg = "dataset: the input names none."
-            raise BadInputError(msg)
+            msg = "the input names none."
+            raise BadDatasetError(msg, "dataset")
         return self._dataset.result()
-
-
-def probe_preprocessing(document: ProbeInput) -> Preprocessing:
-    """How a probe loads images: as its extractor wants them, else as its most modest model does."""
-    if document.extractor is not None:
-        return document.extractor.preprocessing
-    modest = min(document.models, key=lambda m: m.model.preprocessing.image_size, default=None)
-    return Preprocessing(image_size=32) if modest is None else modest.model.preprocessing
-
-
-def _plan(document: AnyInput) -> tuple[DatasetReference, Preprocessing, bool] | None:
-    """Dataset, how its images are loaded, and whether the test folder is read."""
-    match document:
-        case EvaluateInput() | PretrainInput():
-            return document.dataset, Preprocessing(image_size=document.recipe.image_size), False
-        case FinetuneInput():
-            chosen = document.regimes[0].model
-            model = next(model for model in document.models if model.name == chosen)
-            return document.dataset, model.preprocessing, True
-        case ProbeInput():
-            return document.dataset, probe_preprocessing(document), True
-        case ProfileInput(prototypes_of=DatasetReference() as reference, extractor=extractor) if extractor:
-            return reference, extractor.preprocessing, False
-        case _:
-            return None

@@ -17,8 +17,8 @@ from nasoa_runtime.boundary import DatasetReference, digest
 from nasoa_runtime.pods.dataset.folders import Folders, ImageFile, arrange, keep_at_most
 from nasoa_runtime.pods.dataset.images import BrokenImageError, Interpolation, Pixels, decode, load_size
 from nasoa_runtime.pods.dataset.split import Splits, dataset_digest, split
-from nasoa_runtime.pods.failures import BadInputError
-from nasoa_runtime.pods.pod import blaming, retrying
+from nasoa_runtime.pods.failures import BadDatasetError
+from nasoa_runtime.pods.retrying import blaming, retrying
 from nasoa_runtime.storage.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -74,18 +74,18 @@ def open_source(reference: DatasetReference, store: Callable[[], ObjectStore]) -
     """List a dataset.
 
     Raises:
-        BadInputError: Another scheme, no such directory or bucket, no access, nothing there.
+        BadDatasetError: Another scheme, no such directory or bucket, no access, nothing there.
     """
     uri = reference.uri
     if uri.startswith("s3://"):
         return _open_bucket(uri, store())
     root = Path(uri.removeprefix("file://"))
     if "://" in uri.removeprefix("file://") or not root.is_absolute():
-        msg = f"dataset.uri: {uri!r} is neither s3://bucket/prefix nor a directory: write one of them."
-        raise BadInputError(msg)
+        msg = f"{uri!r} is neither s3://bucket/prefix nor a directory: write one of them."
+        raise BadDatasetError(msg)
     if not root.is_dir():
-        msg = f"dataset.uri: there is no directory {uri}: check the claim's path."
-        raise BadInputError(msg)
+        msg = f"there is no directory {uri}: check the claim's path."
+        raise BadDatasetError(msg)
     paths, directories = [], []
     for folder, below, names in os.walk(root):
         relative = Path(folder).relative_to(root)
@@ -100,15 +100,15 @@ def _open_bucket(uri: str, store: ObjectStore) -> Source:
     with blaming("dataset.uri"):
         names = retrying(lambda: [listed.key[len(inside) :] for listed in store.list(prefix)])
     if not names:
-        msg = f"dataset.uri: there is nothing under {prefix}: check the prefix, and that the upload has finished."
-        raise BadInputError(msg)
+        msg = f"there is nothing under {prefix}: check the prefix, and that the upload has finished."
+        raise BadDatasetError(msg)
 
     def read(path: str) -> bytes:
         with blaming("dataset.uri"):
             found = retrying(lambda: store.get(prefix + path))
         if found is None:
-            msg = f"dataset.uri: {prefix}{path} vanished while the dataset was read: start again when it is settled."
-            raise BadInputError(msg)
+            msg = f"{prefix}{path} vanished while the dataset was read: start again when it is settled."
+            raise BadDatasetError(msg)
         return found.body
 
     paths = tuple(name for name in names if not name.endswith("/"))
@@ -137,7 +137,7 @@ def read_dataset(
         resident_bytes: Most bytes of pixels to hold in memory.
 
     Raises:
-        BadInputError: The dataset can't be used; the message says what to change.
+        BadDatasetError: The dataset can't be used; the message says what to change.
     """
     started = time.monotonic()
     source = open_source(reference, store)
@@ -166,16 +166,16 @@ def read_dataset(
             path.write_bytes(content)
         return digest(content)
 
-    outcomes = list(_in_threads(read_one, folders.files))
+    found = list(_in_threads(read_one, folders.files))
     broken = tuple(
-        f"{file.path}: {outcome}"
-        for file, outcome in zip(folders.files, outcomes, strict=True)
-        if isinstance(outcome, BrokenImageError)
+        f"{file.path}: {error}"
+        for file, error in zip(folders.files, found, strict=True)
+        if isinstance(error, BrokenImageError)
     )
-    _check_broken(source.uri, broken, len(outcomes))
-    kept = np.asarray([n for n, outcome in enumerate(outcomes) if isinstance(outcome, str)], dtype=np.int64)
+    _check_broken(source.uri, broken, len(found))
+    kept = np.asarray([n for n, content in enumerate(found) if isinstance(content, str)], dtype=np.int64)
     files = [folders.files[n] for n in kept]
-    digests = [str(outcomes[n]) for n in kept]
+    digests = [str(found[n]) for n in kept]
     labels, tests = [file.label for file in files], [file.test for file in files]
     _check_classes(source.uri, folders, files)
     if pixels is not None and len(kept) < len(pixels):
@@ -219,15 +219,15 @@ def _check_broken(uri: str, broken: tuple[str, ...], images: int) -> None:
     if len(broken) * 100 > images * BROKEN_PERCENT:
         named = "; ".join(broken[:3])
         msg = (
-            f"dataset.uri: {len(broken)} of {images} images under {uri} can't be decoded, "
+            f"{len(broken)} of {images} images under {uri} can't be decoded, "
             f"more than {BROKEN_PERCENT} %: repair or remove them ({named})."
         )
-        raise BadInputError(msg)
+        raise BadDatasetError(msg)
 
 
 def _check_classes(uri: str, folders: Folders, files: list[ImageFile]) -> None:
     left = {file.label for file in files if not file.test}
     for label, name in enumerate(folders.classes):
         if label not in left:
-            msg = f"dataset.uri: class {name!r} under {uri} has no image that can be decoded: add some."
-            raise BadInputError(msg)
+            msg = f"class {name!r} under {uri} has no image that can be decoded: add some."
+            raise BadDatasetError(msg)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.failures import BadDatasetError
 
 TEST_SHARE = 0.20
 VALIDATION_SHARE = 0.20
@@ -58,7 +58,7 @@ def split(
         classes: Names of the classes, for messages.
 
     Raises:
-        BadInputError: There are too few images to validate with.
+        BadDatasetError: There are too few images to validate with.
     """
     has_test_folder = any(tests) if has_test_folder is None else has_test_folder
     test_contents = {digest for digest, test in zip(digests, tests, strict=True) if test}
@@ -94,11 +94,8 @@ def split(
     if untrained:
         first = min(untrained)
         name = repr(classes[first]) if first < len(classes) else f"number {first}"
-        msg = (
-            f"dataset.uri: class {name} has no image of its own to train on, only copies of test "
-            "images: add different ones."
-        )
-        raise BadInputError(msg)
+        msg = f"class {name} has no image of its own to train on, only copies of test images: add different ones."
+        raise BadDatasetError(msg)
     return splits
 
 
@@ -107,6 +104,6 @@ def _spare(labels: Sequence[int], side: dict[str, str], contents: dict[int, set[
     trained = {label: sorted(d for d in contents[label] if side.get(d) == "train") for label in set(labels)}
     largest = max(sorted(trained), key=lambda label: len(trained[label]))
     if len(trained[largest]) < 2:
-        msg = "dataset.uri: no class has two different images: add images, so that some can be kept for validation."
-        raise BadInputError(msg)
+        msg = "no class has two different images: add images, so that some can be kept for validation."
+        raise BadDatasetError(msg)
     return trained[largest][:1]

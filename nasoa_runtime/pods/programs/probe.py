@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import ValidationError
 
 from nasoa_runtime.boundary import (
     DatasetStatistics,
@@ -23,17 +22,20 @@ from nasoa_runtime.boundary import (
     ProbeInput,
     ProbeResult,
     StepTime,
-    canonical_json,
-    digest,
 )
+from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
+from nasoa_runtime.documents.keys import probe_uri
+from nasoa_runtime.documents.probe_cache import CachedProbe, ProbeOrigin
 from nasoa_runtime.pods.clock import Clock
-from nasoa_runtime.pods.dataset.prefetch import Prefetch, probe_preprocessing
+from nasoa_runtime.pods.dataset.prefetch import Prefetch
 from nasoa_runtime.pods.dataset.reading import Dataset
-from nasoa_runtime.pods.pod import Pod, blaming, retrying
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.weights import fetch_weights
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import blaming, retrying
 from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.device import prepare, product_before_torch, product_of
 from nasoa_runtime.pods.training.isolation import Measured, measured
-from nasoa_runtime.pods.training.models import build_model, fetch_weights
 from nasoa_runtime.pods.training.profiling import Task
 from nasoa_runtime.pods.training.similarity import Prototypes, class_prototypes, similarity
 from nasoa_runtime.storage.s3 import StoreError, StoreUnavailable
@@ -53,7 +55,8 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     """Measure rows, count images, compare domains."""
     imported = clock.used_seconds()
     dataset = prefetch.dataset()
-    cached = read_cached(document, dataset.digest, pod)
+    origin = origin_of(document, dataset.digest)
+    cached = None if origin is None else read_cached(document, origin, pod)
     if cached is not None:
         log.info("An equal dataset was probed before, on the same kind of device, for the same zoo.")
         return cached.model_copy(update={"seconds": clock.used_seconds()})
@@ -77,40 +80,41 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
         infeasible=tuple(sorted(measuring.infeasible)),
         seconds=clock.used_seconds(),
     )
-    uri = cached_uri(document, dataset.digest)
-    if uri is not None:
+    if origin is not None and document.cache_uri is not None:
+        uri, body = probe_uri(document.cache_uri, origin.digest), dump(CachedProbe(origin=origin, result=result))
         with blaming("outputURI"):
-            retrying(lambda: pod.store.create(uri, result.to_json()))
+            retrying(lambda: pod.store.create(uri, body))
     return result
 
 
-def cached_uri(document: ProbeInput, dataset_digest: str) -> str | None:
-    """Where the probe of this dataset, zoo version, device product, batch size and time cap is kept."""
+def origin_of(document: ProbeInput, dataset_digest: str) -> ProbeOrigin | None:
+    """All that the probe follows from; ``None`` where the device's product can't be told."""
     product = product_before_torch(document.device)
-    if document.cache_uri is None or product is None:
+    if product is None:
         return None
-    same = {
-        "dataset": dataset_digest,
-        "zoo": document.zoo,
-        "device": document.device.model_copy(update={"product": product}).model_dump(mode="json"),
-        "batch_size": document.batch_size,
-        "time_cap_seconds": document.time_cap_seconds,
-    }
-    return f"{document.cache_uri.rstrip('/')}/{digest(canonical_json(same))}.json"
+    return ProbeOrigin(
+        dataset=dataset_digest,
+        zoo=document.zoo,
+        device=document.device.model_copy(update={"product": product}),
+        batch_size=document.batch_size,
+        time_cap_seconds=document.time_cap_seconds,
+    )
 
 
-def read_cached(document: ProbeInput, dataset_digest: str, pod: Pod) -> ProbeResult | None:
+def read_cached(document: ProbeInput, origin: ProbeOrigin, pod: Pod) -> ProbeResult | None:
     """The probe made earlier of an equal dataset; one that can't be read is as good as none."""
-    uri = cached_uri(document, dataset_digest)
-    found = None if uri is None else retrying(lambda: pod.store.get(uri))
+    if document.cache_uri is None:
+        return None
+    uri = probe_uri(document.cache_uri, origin.digest)
+    found = retrying(lambda: pod.store.get(uri))
     if found is None:
         return None
     try:
-        result = ProbeResult.model_validate_json(found.body)
-    except ValidationError as error:
-        log.warning("%s is no probe: %s", uri, error)
+        cached = load(CachedProbe, found.body, uri)
+    except UnreadableDocumentError as error:
+        log.warning("%s It is probed again.", error)
         return None
-    return result if result.statistics.digest == dataset_digest else None
+    return cached.result if cached.origin == origin else None
 
 
 @dataclass
@@ -141,9 +145,9 @@ class _Measuring:
             if self.left(CORRECTION_SHARE) <= 0:
                 return
             stages = min(measured_model.frozen_stages_known)
-            outcome = self._measure(measured_model.model, (stages,), self.left(CORRECTION_SHARE), inference=False)
-            if outcome.rows:
-                self.ratios.append(outcome.rows[0].step_seconds / measured_model.frozen_stages_known[stages])
+            found = self._measure(measured_model.model, (stages,), self.left(CORRECTION_SHARE), inference=False)
+            if found.rows:
+                self.ratios.append(found.rows[0].step_seconds / measured_model.frozen_stages_known[stages])
 
     def fill_rows(self) -> None:
         """Measure what the table lacks: for every model its first missing row before any model's second."""
@@ -162,8 +166,8 @@ class _Measuring:
         name = measured_model.model.name
         if not stages or self.left(ROWS_SHARE) <= 0 or name in self.infeasible:
             return
-        outcome = self._measure(measured_model.model, stages, self.left(ROWS_SHARE), inference=True)
-        self.rows[name] = self.rows.get(name, ()) + outcome.rows
+        found = self._measure(measured_model.model, stages, self.left(ROWS_SHARE), inference=True)
+        self.rows[name] = self.rows.get(name, ()) + found.rows
 
     def _measure(
         self, model: ModelReference, stages: tuple[int, ...], limit_seconds: float, *, inference: bool
@@ -181,14 +185,14 @@ class _Measuring:
             row_seconds=ROW_SHARE * limit_seconds / len(stages),
             with_inference=inference,
         )
-        outcome = measured(task, limit_seconds)
-        if outcome.failure == "OutOfMemory":
+        found = measured(task, limit_seconds)
+        if found.failure == "OutOfMemory":
             self.infeasible.add(model.name)
-        elif outcome.failure is not None:
-            log.warning("%s: %s: %s", model.name, outcome.failure, outcome.message)
-        if outcome.rows:
-            self.product = outcome.rows[0].product
-        return outcome
+        elif found.failure is not None:
+            log.warning("%s: %s: %s", model.name, found.failure, found.message)
+        if found.rows:
+            self.product = found.rows[0].product
+        return found
 
 
 def _affords(rows: int) -> float:
@@ -217,7 +221,7 @@ def _build_seconds(document: ProbeInput, dataset: Dataset) -> float:
 
 def _loading_seconds_per_image(document: ProbeInput, dataset: Dataset) -> float:
     """Median seconds an image takes from memory or disk into an augmented batch."""
-    loader = Loader(dataset, probe_preprocessing(document), document.batch_size, 0, prepare(document.device))
+    loader = Loader(dataset, document.preprocessing, document.batch_size, 0, prepare(document.device))
     batches = loader.training()
     times = []
     for _ in range(LOADED_BATCHES):

@@ -10,7 +10,8 @@ from nasoa_runtime.boundary import Measurement, NamedArchitecture, ProfileInput,
 from nasoa_runtime.pods import metrics
 from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.prefetch import Prefetch
-from nasoa_runtime.pods.pod import Pod, retrying
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.device import prepare, product_of
 from nasoa_runtime.pods.training.isolation import measured
 from nasoa_runtime.pods.training.profiling import Task, drift_factor
@@ -19,30 +20,30 @@ from nasoa_runtime.pods.training.similarity import Prototypes, class_prototypes
 log = logging.getLogger(__name__)
 
 GIVE_UP_FACTOR = 1.5
-"""Candidates this much slower than T_m need no exact figure."""
+"""Architectures this much slower than T_m need no exact figure."""
 
 
 def run(document: ProfileInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> ProfileResult:
-    """Measure candidates in order until enough of them meet T_m, then the prototypes if they are asked for."""
+    """Measure architectures in order until enough of them meet T_m, then the prototypes if they are asked for."""
     if document.prototypes_of is not None:
         prefetch.dataset()  # Read before anything is timed, so that nothing else runs meanwhile.
-    if any(candidate.architecture.startswith("timm:") for candidate in document.architectures):
+    if any(named.architecture.startswith("timm:") for named in document.architectures):
         importlib.import_module("timm")  # Once, here, rather than in every measuring process.
     anchor = _anchor_seconds(document)
     drift = drift_factor(document.anchor_step_seconds, anchor)
     measurements: list[Measurement] = []
     met = 0
-    for candidate in document.architectures:
+    for named in document.architectures:
         if document.wanted is not None and met >= document.wanted:
             break
         pod.check_stop()
-        measurement = _measurement(document, candidate, drift)
+        measurement = _measurement(document, named, drift)
         measurements.append(measurement)
         seconds = measurement.step_seconds
         if seconds is not None:
-            metrics.PROFILED_STEP_SECONDS.labels(architecture=candidate.architecture).set(seconds)
+            metrics.PROFILED_STEP_SECONDS.labels(architecture=named.architecture).set(seconds)
             met += document.max_step_seconds is None or seconds <= document.max_step_seconds
-        log.info("%s: %s", candidate.name, measurement.failure or f"{1000 * (seconds or 0):.2f} ms a step")
+        log.info("%s: %s", named.name, measurement.failure or f"{1000 * (seconds or 0):.2f} ms a step")
     rows = [row for measurement in measurements for row in measurement.rows]
     product = rows[0].product if rows else product_of(document.device)
     return ProfileResult(
@@ -80,21 +81,21 @@ def _wants_table(document: ProfileInput) -> bool:
 def _anchor_seconds(document: ProfileInput) -> float | None:
     if document.anchor is None:
         return None
-    outcome = measured(_task(document, document.anchor), document.time_limit_seconds)
-    if not outcome.rows:
-        log.warning("The anchor can't be measured (%s); figures are not corrected.", outcome.message)
+    found = measured(_task(document, document.anchor), document.time_limit_seconds)
+    if not found.rows:
+        log.warning("The anchor can't be measured (%s); figures are not corrected.", found.message)
         return None
-    return outcome.rows[0].step_seconds
+    return found.rows[0].step_seconds
 
 
-def _measurement(document: ProfileInput, candidate: NamedArchitecture, drift: float) -> Measurement:
-    outcome = measured(_task(document, candidate.architecture), document.time_limit_seconds)
-    rows = tuple(row.model_copy(update={"step_seconds": drift * row.step_seconds}) for row in outcome.rows)
+def _measurement(document: ProfileInput, named: NamedArchitecture, drift: float) -> Measurement:
+    found = measured(_task(document, named.architecture), document.time_limit_seconds)
+    rows = tuple(row.model_copy(update={"step_seconds": drift * row.step_seconds}) for row in found.rows)
     complete = len(rows) == len(document.frozen_stages)
-    if not rows or (outcome.failure is not None and not complete):
-        return Measurement(name=candidate.name, failure=outcome.failure or "Error", message=outcome.message[:300])
+    if not rows or (found.failure is not None and not complete):
+        return Measurement(name=named.name, failure=found.failure or "Error", message=found.message[:300])
     return Measurement(
-        name=candidate.name,
+        name=named.name,
         step_seconds=_least_frozen(rows).step_seconds,
         rows=rows if _wants_table(document) else (),
     )

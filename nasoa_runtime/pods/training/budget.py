@@ -40,7 +40,7 @@ def affordable_steps(remaining_seconds: float, reserve_seconds: float, step_seco
 
 
 def planned_validations(progress: float, costs: Costs, trainable_seconds: float) -> tuple[float, ...]:
-    """The points still ahead at which to validate, none where validating is dear for the time there is."""
+    """The points still ahead at which to validate, none where validating is too expensive for the time there is."""
     if costs.validation_seconds > VALIDATION_SHARE * max(trainable_seconds, 0.0):
         return ()
     return tuple(point for point in VALIDATION_POINTS if point > progress)

@@ -76,8 +76,8 @@ def prepare(device: Device) -> Target:
     else:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if not torch.cuda.is_available() or local >= torch.cuda.device_count():
-            msg = f"device.type: cuda was asked for but this node shows {torch.cuda.device_count()} GPUs: use cpu."
-            raise BadInputError(msg)
+            msg = f"cuda was asked for but this node shows {torch.cuda.device_count()} GPUs: use cpu."
+            raise BadInputError(msg, "device.type")
         torch.cuda.set_device(local)
         torch.backends.cudnn.benchmark = True
         target = Target(torch.device("cuda", local), rank, world)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nasoa_runtime.boundary import Precision
-from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.failures import BadDatasetError
+from nasoa_runtime.pods.networks.freezing import train_mode
 from nasoa_runtime.pods.training.batches import Batch
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named
-from nasoa_runtime.pods.training.models import train_mode
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def evaluate(
     """Classify all images of ``batches``; afterwards the model is in training mode again.
 
     Raises:
-        BadInputError: There was no image that could be decoded.
+        BadDatasetError: There was no image that could be decoded.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     counts = torch.zeros(classes * classes, dtype=torch.int64, device=target.device)
@@ -73,6 +73,6 @@ def evaluate(
         train_mode(model)
     confusion = counts.cpu().numpy().reshape(classes, classes)
     if not confusion.any():
-        msg = "dataset.uri: no image is left to evaluate on."
-        raise BadInputError(msg)
+        msg = "no image is left to evaluate on."
+        raise BadDatasetError(msg)
     return Evaluation(confusion, target.now() - started)

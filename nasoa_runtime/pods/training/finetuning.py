@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nasoa_runtime.boundary import FinetuneInput, ModelReference, Regime, Run
+from nasoa_runtime.boundary import FinetuneInput, Regime, Run
+from nasoa_runtime.documents.checkpoint import BestSoFar, FinetuningState
+from nasoa_runtime.documents.keys import finetuning_checkpoint_uri
 from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.reading import Dataset
-from nasoa_runtime.pods.failures import BadInputError, TimedOutError
-from nasoa_runtime.pods.pod import Pod, retrying
+from nasoa_runtime.pods.failures import TimedOutError
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.freezing import freeze
+from nasoa_runtime.pods.networks.weights import fetch_weights, load_weights, weights_bytes
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
-from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, seeded, weights_bytes
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, seeded, state_of, tensors_of
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
-from nasoa_runtime.pods.training.models import build_model, fetch_weights, freeze, load_weights
 from nasoa_runtime.pods.training.session import Saver, train
 
 log = logging.getLogger(__name__)
 
 TIMED_BATCHES = 2
 """Batches of validation images by which evaluation is timed; the first one warms up."""
+_BEST = "best/"
 
 
 @dataclass(frozen=True)
@@ -53,26 +58,21 @@ class Finetuning:
         pod: Pod,
         clock: Clock,
         target: Target,
-        state: Callable[[], dict[str, Any]] = dict,
+        earlier: tuple[Run, ...] = (),
     ) -> None:
         self.document, self.regime, self.dataset = document, regime, dataset
         self.pod, self.clock, self.target = pod, clock, target
-        self.model = model_named(document, regime.model)
+        self.earlier = earlier
+        self.model = document.model_of(regime)
         self.best: Best | None = None
         self._seconds_before = 0.0
         self._started = time.monotonic()
         self._points: tuple[float, ...] = ()
         self.costs = Costs(0.0, 0.0, 0.0)
         seeded(document.seed)
-        self.trainer = Trainer(self._network(), self._settings(), target)
+        self.trainer = Trainer(self._network(), self._hyperparameters(), target)
         self.loader = Loader(dataset, self.model.preprocessing, document.batch_size, document.seed, target)
-        self.saver = Saver(
-            pod,
-            self.trainer,
-            checkpoint_uri(document),
-            state=lambda: {"regime": regime.model_dump(mode="json"), "run": self._state(), **state()},
-            extra=self._best_tensors,
-        )
+        self.saver = Saver(pod, self.trainer, finetuning_checkpoint_uri(document.work_uri), self._checkpoint)
 
     def _network(self) -> torch.nn.Module:
         network = build_model(
@@ -83,7 +83,7 @@ class Finetuning:
         freeze(network, self.regime.frozen_stages)
         return network
 
-    def _settings(self) -> Hyperparameters:
+    def _hyperparameters(self) -> Hyperparameters:
         return Hyperparameters(
             learning_rate=self.regime.learning_rate,
             batch_size=self.document.batch_size,
@@ -93,34 +93,31 @@ class Finetuning:
             channels_last=self.model.channels_last,
         )
 
-    # --- What a checkpoint holds besides the trainer ------------------------------------------------------------
+    # --- Checkpoints --------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Any]:
+    def _checkpoint(self) -> Checkpoint[FinetuningState]:
         best = self.best
-        return {
-            "seconds": self.seconds,
-            "best": None if best is None else {"accuracy": best.accuracy, "step": best.step},
-        }
+        state = FinetuningState(
+            trainer=state_of(self.trainer),
+            seconds=self.seconds,
+            regime=self.regime,
+            best=None if best is None else BestSoFar(accuracy=best.accuracy, step=best.step),
+            runs=self.earlier,
+        )
+        weights = {} if best is None else {_BEST + name: tensor for name, tensor in best.weights.items()}
+        return Checkpoint(tensors_of(self.trainer) | weights, state)
 
-    def _best_tensors(self) -> dict[str, Tensor]:
-        return {} if self.best is None else {f"best/{name}": tensor for name, tensor in self.best.weights.items()}
-
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint[FinetuningState]) -> None:
         """Go on from a checkpoint of this regime.
 
         Raises:
             ValueError: It is of another network.
         """
         restore(self.trainer, checkpoint)
-        state = checkpoint.state["run"]
-        self._seconds_before = float(state["seconds"])
-        if state["best"] is not None:
-            weights = {
-                name.removeprefix("best/"): tensor
-                for name, tensor in checkpoint.tensors.items()
-                if name.startswith("best/")
-            }
-            self.best = Best(float(state["best"]["accuracy"]), int(state["best"]["step"]), weights)
+        state = checkpoint.state
+        self._seconds_before = state.seconds
+        if state.best is not None:
+            self.best = Best(state.best.accuracy, state.best.step, checkpoint.below(_BEST))
 
     # --- Running ------------------------------------------------------------------------------------------------
 
@@ -145,7 +142,7 @@ class Finetuning:
             and self.best is None
             and (self.trainer.step == 0 or self._remaining() < enough_to_end)
         ):
-            raise TimedOutError(self._too_short())
+            raise TimedOutError(self._too_short(), "timeLimit")
         trainable = self._remaining() - self.costs.reserve_seconds(self.clock.limit_seconds)
         self._points = planned_validations(self.trainer.progress, self.costs, trainable)
         batches = self.loader.training(self.trainer.step)
@@ -178,7 +175,7 @@ class Finetuning:
 
     def _replan(self) -> None:
         """Fit the steps into the time left: never more than the regime has, fewer where steps are slower."""
-        # Until steps have been seen, the schedule's figure is all there is.
+        # Until steps have been seen, the planned figure is all there is.
         step_seconds = self.trainer.pace.expected_seconds or self.regime.step_seconds
         validations = len(self._points) * self.costs.validation_seconds
         reserve = self.costs.reserve_seconds(self.clock.limit_seconds) + validations
@@ -189,16 +186,16 @@ class Finetuning:
         needed = self.clock.used_seconds() + self.costs.reserve_seconds(self.clock.limit_seconds)
         needed += 10 * self.regime.step_seconds
         return (
-            f"timeLimit: of {self.clock.limit_seconds:.3g} s, {self.clock.used_seconds():.3g} s were used before the "
+            f"of {self.clock.limit_seconds:.3g} s, {self.clock.used_seconds():.3g} s were used before the "
             f"first step, and what is left is needed to validate and publish: allow at least {needed * 1.1:.3g} s."
         )
 
     def _validate(self) -> None:
-        outcome = self._evaluation(self.dataset.splits.validation)
-        log.info("Step %d: validation accuracy %.4f.", self.trainer.step, outcome.accuracy)
-        if self.best is None or outcome.accuracy >= self.best.accuracy:
+        accuracy = self._evaluation(self.dataset.splits.validation).accuracy
+        log.info("Step %d: validation accuracy %.4f.", self.trainer.step, accuracy)
+        if self.best is None or accuracy >= self.best.accuracy:
             weights = {name: t.detach().cpu().clone() for name, t in self.trainer.model.state_dict().items()}
-            self.best = Best(outcome.accuracy, self.trainer.step, weights)
+            self.best = Best(accuracy, self.trainer.step, weights)
 
     def _evaluation(self, indices: NDArray[np.int64]) -> Evaluation:
         return evaluate(
@@ -212,7 +209,7 @@ class Finetuning:
 
     # --- Ending -------------------------------------------------------------------------------------------------
 
-    def record(self, failure: Any = None) -> Run:
+    def record(self, failure: Literal["Diverged", "OutOfMemory"] | None = None) -> Run:
         """What this run was."""
         pace = self.trainer.pace
         return Run(
@@ -239,21 +236,3 @@ class Finetuning:
         if self.best is not None:
             self.trainer.model.load_state_dict(self.best.weights)
         return weights_bytes(self.trainer.model)
-
-
-def checkpoint_uri(document: FinetuneInput) -> str:
-    """Where the request's one checkpoint is."""
-    return f"{document.work_uri.rstrip('/')}/checkpoint.safetensors"
-
-
-def model_named(document: FinetuneInput, name: str) -> ModelReference:
-    """The model a regime names.
-
-    Raises:
-        BadInputError: The input has no such model.
-    """
-    for model in document.models:
-        if model.name == name:
-            return model
-    msg = f"regimes: model {name!r} is not among models."
-    raise BadInputError(msg)

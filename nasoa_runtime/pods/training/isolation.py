@@ -74,7 +74,7 @@ def _died(process: object, rows: list[StepTime]) -> Measured:
     assert isinstance(process, FORK.Process)
     process.join(GRACE_SECONDS)
     code = process.exitcode
-    # Without a word only the kernel ends a process with SIGKILL: it had run out of memory.
+    # Nobody but the kernel ends this process with SIGKILL: it had run out of memory.
     failure: Failure = "OutOfMemory" if code == -signal.SIGKILL else "Error"
     return Measured(tuple(rows), failure, f"The measuring process ended with code {code}.")
 
@@ -88,7 +88,7 @@ def _child(sender: Connection, task: Task, function: MeasureFunction) -> None:
         sender.send_bytes(b"done:")
     except OutOfMemoryError as error:
         sender.send_bytes(f"memory:{error}".encode())
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this candidate's failure, recorded as such
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this network's failure, recorded as such
         sender.send_bytes(f"error:{type(error).__name__}: {error}".encode())
     finally:
         sender.close()

@@ -18,10 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from nasoa_runtime.boundary import Precision
 from nasoa_runtime.pods import metrics
 from nasoa_runtime.pods.failures import DivergedError
+from nasoa_runtime.pods.networks.freezing import train_mode
 from nasoa_runtime.pods.training.batches import Batch
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named
 from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
-from nasoa_runtime.pods.training.models import train_mode
 from nasoa_runtime.pods.training.sgd import Group, Sgd
 
 CUDA_WINDOW = 10
@@ -77,12 +77,12 @@ class Pace:
         return statistics.fmean(self.recent) if self.recent else 0.0
 
 
-def optimizer_for(model: nn.Module, settings: Hyperparameters) -> Sgd:
+def optimizer_for(model: nn.Module, hyperparameters: Hyperparameters) -> Sgd:
     """SGD over what is not frozen; biases and normalisation are not decayed."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = Group([parameter for parameter in trained if parameter.ndim > 1], settings.weight_decay)
+    matrices = Group([parameter for parameter in trained if parameter.ndim > 1], hyperparameters.weight_decay)
     others = Group([parameter for parameter in trained if parameter.ndim <= 1], 0.0)
-    return Sgd([matrices, others], settings.learning_rate, settings.momentum)
+    return Sgd([matrices, others], hyperparameters.learning_rate, hyperparameters.momentum)
 
 
 class Trainer:
@@ -92,14 +92,16 @@ class Trainer:
     tensors.
     """
 
-    def __init__(self, model: nn.Module, settings: Hyperparameters, target: Target) -> None:
-        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    def __init__(self, model: nn.Module, hyperparameters: Hyperparameters, target: Target) -> None:
+        layout = torch.channels_last if hyperparameters.channels_last else torch.contiguous_format
         with out_of_memory_named("Loading the network"):
             self.model = model.to(target.device, memory_format=layout)  # type: ignore[call-overload]
-        self.settings, self.target = settings, target
-        self.optimizer = optimizer_for(self.model, settings)
-        self.scaler = torch.amp.GradScaler(target.device.type, enabled=settings.precision == "fp16" and target.is_cuda)
-        runner = torch.compile(self.model) if settings.compile else self.model
+        self.hyperparameters, self.target = hyperparameters, target
+        self.optimizer = optimizer_for(self.model, hyperparameters)
+        self.scaler = torch.amp.GradScaler(
+            target.device.type, enabled=hyperparameters.precision == "fp16" and target.is_cuda
+        )
+        runner = torch.compile(self.model) if hyperparameters.compile else self.model
         if target.world > 1:
             runner = DistributedDataParallel(runner, device_ids=[target.device.index] if target.is_cuda else None)
         self._runner = runner
@@ -155,18 +157,18 @@ class Trainer:
 
     def _one_step(self, images: Tensor, labels: Tensor) -> Tensor:
         rate = learning_rate(
-            self.settings.learning_rate,
+            self.hyperparameters.learning_rate,
             advance(self.progress, self.planned_steps - self.step),
-            self.settings.warmup_fraction,
+            self.hyperparameters.warmup_fraction,
         )
         self.optimizer.learning_rate = rate
         # Images come channels-last from the loader; a network laid out otherwise wants them contiguous.
         images = images.contiguous(
-            memory_format=torch.channels_last if self.settings.channels_last else torch.contiguous_format
+            memory_format=torch.channels_last if self.hyperparameters.channels_last else torch.contiguous_format
         )
-        with self.target.autocast(self.settings.precision):
+        with self.target.autocast(self.hyperparameters.precision):
             logits = self._runner(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.hyperparameters.label_smoothing)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.update()
         self.progress = advance(self.progress, self.planned_steps - self.step)
@@ -186,7 +188,7 @@ class Trainer:
     def _report(self, seconds: float) -> None:
         metrics.STEP.set(self.step)
         metrics.LOSS.set(self.loss)
-        metrics.IMAGES_PER_SECOND.set(self.settings.batch_size / seconds)
+        metrics.IMAGES_PER_SECOND.set(self.hyperparameters.batch_size / seconds)
         if self.step <= 20 or self.step % 20 == 0:
             metrics.STEP_SECONDS.set(self.pace.median_step_seconds)
             metrics.LOADING_SECONDS.set(self.pace.median_loading_seconds)

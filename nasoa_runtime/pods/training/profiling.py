@@ -1,6 +1,6 @@
 """Step times T_s (SPEC 3): synchronised steps on a resident synthetic batch, alone on the device.
 
-Everything here runs in the measuring process; :mod:`.isolation` keeps one for each candidate.
+Everything here runs in the measuring process; :mod:`.isolation` keeps one for each network.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from torch.nn import functional as F
 
 from nasoa_runtime.boundary import Device, Precision, StepTime
 from nasoa_runtime.pods.failures import OutOfMemoryError
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.freezing import freeze
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named, prepare, product_of
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
-from nasoa_runtime.pods.training.models import build_model, freeze
 
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = {"cpu": 3, "cuda": 10}
 LEAST_STEPS = 5
-"""Steps after which a candidate that is far too slow is given up."""
+"""Steps after which a network that is far too slow is given up."""
 CHOOSING_STEPS = 5
 LAYOUTS: dict[str, tuple[tuple[bool, Precision], ...]] = {
     "cpu": ((False, "fp32"), (True, "fp32"), (True, "bf16")),
@@ -89,13 +90,13 @@ def _trainer(task: Task, target: Target, frozen_stages: int) -> Trainer:
     torch.manual_seed(0)
     model = build_model(task.architecture, task.classes, low_resolution_stem=task.low_resolution_stem)
     freeze(model, frozen_stages)
-    settings = Hyperparameters(
+    hyperparameters = Hyperparameters(
         learning_rate=0.01,
         batch_size=task.batch_size,
         precision=task.precision,
         channels_last=task.channels_last,
     )
-    return Trainer(model, settings, target)
+    return Trainer(model, hyperparameters, target)
 
 
 def _synthetic(task: Task, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,11 +153,9 @@ def _with_best_layout(task: Task, target: Target) -> Task:
     timed: dict[tuple[bool, Precision], float] = {}
     failure: OutOfMemoryError | None = None
     for channels_last, precision in LAYOUTS[target.device.type]:
-        candidate = replace(task, channels_last=channels_last, precision=precision)
+        tried = replace(task, channels_last=channels_last, precision=precision)
         try:
-            timed[channels_last, precision] = median_step_seconds(
-                _trainer(candidate, target, 0), candidate, CHOOSING_STEPS
-            )
+            timed[channels_last, precision] = median_step_seconds(_trainer(tried, target, 0), tried, CHOOSING_STEPS)
         except OutOfMemoryError as error:
             failure = error
         except RuntimeError as error:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from nasoa_runtime.pods.failures import StoppedError
-from nasoa_runtime.pods.pod import Pod, retrying
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.batches import Batch
-from nasoa_runtime.pods.training.checkpoint import capture, write_checkpoint
+from nasoa_runtime.pods.training.checkpoint import Checkpoint
 from nasoa_runtime.pods.training.loop import CUDA_WINDOW, Trainer
 from nasoa_runtime.storage.s3 import StoreUnavailable
 
@@ -31,10 +30,8 @@ class Saver:
     pod: Pod
     trainer: Trainer
     uri: str
-    state: Callable[[], dict[str, Any]] = dict
-    """What else the checkpoint must say."""
-    extra: Callable[[], dict[str, Tensor]] = dict
-    """What other tensors it must hold."""
+    checkpoint: Callable[[], Checkpoint[Any]]
+    """The checkpoint as it would be now."""
     cost_seconds: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
@@ -52,7 +49,7 @@ class Saver:
         """
         if self.trainer.target.rank == 0:
             started = time.monotonic()
-            write_checkpoint(self.pod.store, self.uri, capture(self.trainer, self.state(), self.extra()))
+            self.pod.store.put(self.uri, self.checkpoint().to_bytes())
             self.cost_seconds = time.monotonic() - started
         self._last = time.monotonic()
 

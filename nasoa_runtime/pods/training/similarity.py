@@ -19,10 +19,11 @@ from torch import nn
 
 from nasoa_runtime.boundary import Extractor
 from nasoa_runtime.pods.dataset.reading import Dataset
-from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.failures import BadDatasetError
+from nasoa_runtime.pods.networks.building import build_model, head_of
+from nasoa_runtime.pods.networks.weights import fetch_weights, load_weights
 from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.device import Target
-from nasoa_runtime.pods.training.models import build_model, fetch_weights, head_of, load_weights
 from nasoa_runtime.storage.s3 import ObjectStore
 
 GAMMA = 0.01
@@ -129,8 +130,8 @@ def class_prototypes(
             if time.monotonic() > deadline:
                 break
     if sums is None or not counts.any():
-        msg = "dataset.uri: no image is left to compare with the zoo's source."
-        raise BadInputError(msg)
+        msg = "no image is left to compare with the zoo's source."
+        raise BadDatasetError(msg)
     seen = counts.cpu().numpy() > 0
     means = (sums / counts.clamp(min=1)[:, None]).cpu().numpy()
     shares = dataset.images_per_class.astype(np.float64)

@@ -48,4 +48,4 @@ def failure_of(outcome: PodOutcome, step: Step) -> Failure:
         "TimedOut": "TimeLimitReached",
     }
     reason = reasons.get(outcome.failure or "", "ProbeFailed" if step == PROBE else "FineTuningFailed")
-    return Failure(reason, outcome.message)
+    return Failure(reason, outcome.explanation)

@@ -48,6 +48,7 @@ def finetune_job(observed: ObservedRequest, step: Step, known: ProbeResult, deci
         time_limit_seconds=limit,
         batch_size=spec.batch_size,
         models=decided.models,
+        strategy=decided.strategy,
         regimes=decided.regimes,
         output_uri=observed.uris.model,
         work_uri=observed.uris.work,

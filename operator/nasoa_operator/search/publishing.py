@@ -75,10 +75,12 @@ def pretrain(observed: ObservedSearch, selection: Selection) -> Plan:
             models.append(PretrainedModel(index=index, selected=member, result=result, weights_uri=uri))
         else:
             failure = outcome.failure or "InvalidResult"
-            failed.append(FailedPretraining(encoding=member.encoding, failure=failure, message=outcome.message))
+            failed.append(FailedPretraining(encoding=member.encoding, failure=failure, message=outcome.explanation))
     if not models:
         first = job.outcomes[0]
-        return stop(observed, "PretrainingFailed", f"no model could be pretrained: {first.failure}: {first.message}")
+        return stop(
+            observed, "PretrainingFailed", f"no model could be pretrained: {first.failure}: {first.explanation}"
+        )
     best = max(m.result.accuracy for m in models)
     message = f"{len(models)} of {len(selection.members)} models pretrained, best accuracy {best:.3f}"
     record = Pretrained(models=tuple(models), failed=tuple(failed), recorded_at=observed.now)

@@ -25,7 +25,7 @@ def measure_table(observed: ObservedSearch, selection: Selection, pretrained: Pr
     if not isinstance(result, ProfileResult):
         if outcome.failure == "InvalidResult" and job.step == str(TABLE):
             return Plan(jobs=(table_job(observed, TABLE.again(), selection, pretrained),))
-        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.message}")
+        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.explanation}")
     table = StepTimeTable(
         measurements=result.measurements,
         prototypes_uri=observed.uris.prototypes if result.prototypes_digest else None,

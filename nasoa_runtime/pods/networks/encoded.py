@@ -1,4 +1,4 @@
-"""The network that an architecture names, in torch.
+"""The network that an encoding names, in torch.
 
 It is built from the same plan as :mod:`nasoa_runtime.architecture.complexity` counts, so figures and network agree.
 Modules of connections are named after them (``a02``), so two spellings of one network have the same state.
@@ -21,12 +21,6 @@ from nasoa_runtime.architecture.wiring import (
     wire_block,
     wire_stem,
 )
-from nasoa_runtime.pods.measure import MeasuredComplexity, complexity_of
-
-__all__ = ["HEAD_ONLY", "MeasuredComplexity", "Network", "build", "complexity_of"]
-
-HEAD_ONLY = STAGES + 1
-"""Frozen stages with which only the classifier is trained."""
 
 
 def _convolution(plan: Convolution) -> nn.Conv2d:
@@ -79,13 +73,16 @@ class BlockModule(nn.Module):
 
 
 class Network(nn.Module):
-    """An architecture with a classifier: ``stem``, four ``stages``, ``classifier``."""
+    """An architecture with a classifier: ``stem``, ``stages``, ``classifier``."""
+
+    frozen_stages = 0
+    """Leading parts, stem and stages, that record no gradients; :func:`~nasoa_runtime.pods.networks.freezing.freeze`
+    sets it."""
 
     def __init__(self, architecture: Architecture, classes: int, *, low_resolution_stem: bool = False) -> None:
         super().__init__()
         self.architecture = architecture
         self.num_features = final_channels(architecture)
-        self.frozen_stages = 0
         stem = wire_stem(architecture.first_channels, low_resolution=low_resolution_stem)
         self.stem = nn.Sequential(*(layer for plan in stem for layer in (*_normalised(plan), nn.ReLU(inplace=True))))
         stages: list[list[BlockModule]] = [[] for _ in range(STAGES)]
@@ -105,36 +102,13 @@ class Network(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def _parts(self) -> tuple[nn.Module, ...]:
-        """Stem and stages, in the order in which they are frozen."""
+        """Stem and stages, in their order."""
         return (self.stem, *self.stages)
 
-    def freeze(self, stages: int) -> None:
-        """Leave the first parts as they are from now on; the others are trained.
-
-        Frozen parts have no gradients, run without recording any, and keep their BatchNorm in evaluation mode, also
-        after :meth:`train`.
-
-        Args:
-            stages: 0 trains everything, 1 freezes the stem, k the stem and the stages up to k - 1; 5 leaves only the
-                classifier.
-
-        Raises:
-            ValueError: If there is no such number of stages.
-        """
-        if not 0 <= stages <= HEAD_ONLY:
-            raise ValueError(f"{stages} frozen stages: write 0 (none) to {HEAD_ONLY} (all but the classifier)")
-        self.frozen_stages = stages
-        for number, part in enumerate(self._parts()):
-            part.requires_grad_(number >= stages)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Network:
-        """Set the mode of all parts but the frozen ones, which stay in evaluation mode."""
-        super().train(mode)
-        for number, part in enumerate(self._parts()):
-            if number < self.frozen_stages:
-                part.eval()
-        return self
+    @property
+    def feature_info(self) -> list[dict[str, str]]:
+        """The modules at which the stem and each stage end, told in the way of timm's networks."""
+        return [{"module": "stem"}, *({"module": f"stages.{number}"} for number in range(STAGES))]
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map (batch, 3, height, width) to the last stage's (batch, num_features, height', width')."""

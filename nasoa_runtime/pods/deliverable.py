@@ -1,33 +1,38 @@
-"""What a request ends with: weights, their description, figures, and a loader of three lines."""
+"""What a request ends with: weights, their description, figures, and a loader of three lines.
+
+Delivered loaders import :func:`load_model` from here, so that it has to stay here.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nasoa_runtime.boundary import ModelReference, Preprocessing, Regime, digest
+from nasoa_runtime.documents.base import dump_pretty, load
+from nasoa_runtime.documents.deliverable import (
+    CONFUSION,
+    DESCRIPTION,
+    LOADER,
+    METRICS,
+    WEIGHTS,
+    Confusion,
+    ModelDescription,
+    ModelMetrics,
+)
 from nasoa_runtime.pods.dataset.images import decode, load_size
 from nasoa_runtime.pods.failures import BadInputError
+from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.weights import load_weights
 from nasoa_runtime.pods.training.batches import Normalise
 from nasoa_runtime.pods.training.evaluation import Evaluation
-from nasoa_runtime.pods.training.models import build_model, load_weights
 
-FORMAT = 1
-WEIGHTS, DESCRIPTION, METRICS, CONFUSION, LOADER = (
-    "model.safetensors",
-    "model.json",
-    "metrics.json",
-    "confusion.json",
-    "load.py",
-)
 LOADER_TEXT = """\
-from nasoa_runtime.pods.training.deliverable import load_model
+from nasoa_runtime.pods.deliverable import load_model
 loaded = load_model(__file__)
 classify = loaded.classify  # classify("image.png") gives the class and its probability
 """
@@ -60,22 +65,20 @@ def load_model(path: str | Path) -> Loaded:
     """Load a delivered model from its directory (or from any file in it), running none of its code.
 
     Raises:
+        UnreadableDocumentError: The description is not as it was delivered.
         BadInputError: The weights are not those that the description names.
     """
     directory = Path(path) if Path(path).is_dir() else Path(path).parent
-    description = json.loads((directory / DESCRIPTION).read_text())
+    file = directory / DESCRIPTION
+    description = load(ModelDescription, file.read_bytes(), str(file))
     content = (directory / WEIGHTS).read_bytes()
-    if digest(content) != description["weights_digest"]:
+    if digest(content) != description.weights_digest:
         msg = f"{WEIGHTS}: not the file that {DESCRIPTION} describes; fetch both again."
         raise BadInputError(msg)
-    model = build_model(
-        description["architecture"],
-        len(description["classes"]),
-        low_resolution_stem=description["low_resolution_stem"],
-    )
+    classes, low_resolution_stem = description.classes, description.low_resolution_stem
+    model = build_model(description.architecture, len(classes), low_resolution_stem=low_resolution_stem)
     load_weights(model, content)
-    preprocessing = Preprocessing.model_validate(description["preprocessing"])
-    return Loaded(model.eval(), tuple(description["classes"]), preprocessing)
+    return Loaded(model.eval(), classes, description.preprocessing)
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,10 @@ class Delivery:
         """Contents by file name; the description last, as it names the weights."""
         return {
             WEIGHTS: self.weights,
-            METRICS: _json(self._metrics()),
-            CONFUSION: _json(self._confusion()),
+            METRICS: dump_pretty(self._metrics()),
+            CONFUSION: dump_pretty(self._confusion()),
             LOADER: LOADER_TEXT.encode(),
-            DESCRIPTION: _json(self._description()),
+            DESCRIPTION: dump_pretty(self._description()),
         }
 
     def publish(self, put: Callable[[str, bytes], None]) -> None:
@@ -111,35 +114,28 @@ class Delivery:
         for name, content in self.files().items():
             put(name, content)
 
-    def _description(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "request": self.request,
-            "architecture": self.model.architecture,
-            "low_resolution_stem": self.model.low_resolution_stem,
-            "classes": list(self.classes),
-            "preprocessing": self.model.preprocessing.model_dump(mode="json"),
-            "zoo_model": self.model.name,
-            "learning_rate": self.regime.learning_rate,
-            "frozen_stages": self.regime.frozen_stages,
-            "steps": self.steps,
-            "weights": WEIGHTS,
-            "weights_digest": self.weights_digest,
-        }
+    def _description(self) -> ModelDescription:
+        return ModelDescription(
+            request=self.request,
+            architecture=self.model.architecture,
+            low_resolution_stem=self.model.low_resolution_stem,
+            classes=self.classes,
+            preprocessing=self.model.preprocessing,
+            zoo_model=self.model.name,
+            learning_rate=self.regime.learning_rate,
+            frozen_stages=self.regime.frozen_stages,
+            steps=self.steps,
+            weights_digest=self.weights_digest,
+        )
 
-    def _metrics(self) -> dict[str, Any]:
+    def _metrics(self) -> ModelMetrics:
         per_class = self.test.class_accuracies if self.test is not None else [None] * len(self.classes)
-        return {
-            "validation_accuracy": self.validation_accuracy,
-            "test_accuracy": self.test.accuracy if self.test is not None else None,
-            "test_images": self.test.images if self.test is not None else 0,
-            "class_accuracy": dict(zip(self.classes, per_class, strict=True)),
-        }
+        return ModelMetrics(
+            validation_accuracy=self.validation_accuracy,
+            test_accuracy=self.test.accuracy if self.test is not None else None,
+            test_images=self.test.images if self.test is not None else 0,
+            class_accuracy=dict(zip(self.classes, per_class, strict=True)),
+        )
 
-    def _confusion(self) -> dict[str, Any]:
-        rows = self.test.confusion.tolist() if self.test is not None else None
-        return {"classes": list(self.classes), "rows_are": "true classes", "test": rows}
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    def _confusion(self) -> Confusion:
+        return Confusion(classes=self.classes, test=None if self.test is None else self.test.confusion.tolist())

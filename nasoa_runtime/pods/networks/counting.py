@@ -1,4 +1,7 @@
-"""Complexity as any torch module really has it, seen by hooks in one forward pass."""
+"""Complexity as any torch module really has it, seen by hooks in one forward pass.
+
+``torch.utils.flop_counter`` would count MACs too, but neither activations nor without the products of attention.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Networks: built from the names of architectures, given weights, frozen, and counted."""

@@ -1,0 +1,75 @@
+"""A request as its pod runs it: what every strategy has to work with, and what it must give back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nasoa_runtime.boundary import FinetuneInput, Regime, Run
+from nasoa_runtime.documents.checkpoint import FinetuningState
+from nasoa_runtime.documents.keys import finetuning_checkpoint_uri
+from nasoa_runtime.pods.clock import Clock
+from nasoa_runtime.pods.dataset.images import load_size
+from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
+from nasoa_runtime.pods.pod import Pod
+from nasoa_runtime.pods.retrying import retrying
+from nasoa_runtime.pods.training.checkpoint import Checkpoint, read_checkpoint
+from nasoa_runtime.pods.training.device import Target
+from nasoa_runtime.pods.training.finetuning import Finetuning
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Request:
+    """What is asked for, where it is run, and the time there is."""
+
+    document: FinetuneInput
+    pod: Pod
+    clock: Clock
+    target: Target
+    dataset: Dataset
+
+    def checkpoint(self) -> Checkpoint[FinetuningState] | None:
+        """Where an earlier attempt has left off, if it has left a checkpoint of one of the regimes."""
+        uri = finetuning_checkpoint_uri(self.document.work_uri)
+        found = retrying(lambda: read_checkpoint(FinetuningState, self.pod.store, uri))
+        if found is not None and found.state.regime not in self.document.regimes:
+            log.warning("%s is of a regime that was not asked for; the request starts anew.", uri)
+            return None
+        return found
+
+    def finetuning(self, regime: Regime, earlier: tuple[Run, ...]) -> Finetuning:
+        """A run of ``regime``, ready to start, after those in ``earlier``."""
+        dataset = self._dataset_for(regime)
+        return Finetuning(self.document, regime, dataset, self.pod, self.clock, self.target, earlier)
+
+    def _dataset_for(self, regime: Regime) -> Dataset:
+        """The dataset at the size this regime's model wants; runners-up may want another than the first."""
+        preprocessing = self.document.model_of(regime).preprocessing
+        side, interpolation = load_size(preprocessing.image_size), preprocessing.interpolation
+        if (side, interpolation) != (self.dataset.side, self.dataset.interpolation):
+            self.dataset = read_dataset(
+                self.document.dataset,
+                preprocessing.image_size,
+                lambda: self.pod.store,
+                self.pod.work_directory,
+                interpolation=interpolation,
+            )
+        return self.dataset
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a strategy has made of a request."""
+
+    runs: tuple[Run, ...]
+    """All of them, as each teaches the predictor."""
+    deliverable: Mapping[int, Finetuning]
+    """Those with weights that have been validated, by their index in ``runs``; there is one at least."""
+
+    @property
+    def chosen(self) -> int:
+        """Index of the run with the best validation accuracy."""
+        return max(self.deliverable, key=lambda index: self.runs[index].validation_accuracy or 0.0)
