@@ -11,18 +11,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
 from nasoa_operator.jobs import Owner, results_uri
 from nasoa_operator.observe import Documents, in_thread, observe_jobs
 from nasoa_operator.outcomes import JobContext, ObservedJob, explain
 from nasoa_operator.plan import Manifest, Plan
+from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.settings import Settings
-from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.search import NASSearchSpec
@@ -50,9 +49,9 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
 class Sources:
     """Where both kinds are observed: the cluster, the documents in S3, what pods say of themselves."""
 
-    cluster: Cluster
+    cluster: ClusterPort
     documents: Documents
-    step_times: StepTimes
+    step_times: StepTimesPort
     settings: Settings
 
     async def jobs_and_records(

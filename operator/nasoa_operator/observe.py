@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from nasoa_operator.blockage import blockage_of
-from nasoa_operator.cluster import Cluster
 from nasoa_operator.outcomes import (
     RESULT_LIMIT_BYTES,
     JobContext,
@@ -24,7 +23,7 @@ from nasoa_operator.outcomes import (
     read_result,
 )
 from nasoa_operator.plan import Manifest
-from nasoa_operator.step_times import StepTimes
+from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_runtime.storage.s3 import ObjectStore, StoreError, StoreUnavailable, UnreadableObjectError
 
 T = TypeVar("T")
@@ -86,9 +85,9 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 async def observe_jobs(
-    cluster: Cluster,
+    cluster: ClusterPort,
     store: ObjectStore,
-    step_times: StepTimes,
+    step_times: StepTimesPort,
     namespace: str,
     owner_uid: str,
     context_of: Callable[[str], JobContext | None],

@@ -13,12 +13,13 @@ from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
 from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.blockage import Blockage, with_blockage
-from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
+from nasoa_operator.cluster import ClusterError, NameConflictError
 from nasoa_operator.events import STORAGE, event_manifest, transitions
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import Documents, in_thread
 from nasoa_operator.outcomes import ObservedJob
 from nasoa_operator.plan import Event, Manifest, Plan, Publish, SuspendJob
+from nasoa_operator.ports import ClusterPort
 from nasoa_operator.workqueue import Key
 from nasoa_runtime.api.base import GROUP, TERMINAL, VERSION
 from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
@@ -66,7 +67,7 @@ class Controller(Protocol):
 class Reconciler:
     """Carries out plans. Holds no state that matters: any other operator could go on from what is recorded."""
 
-    cluster: Cluster
+    cluster: ClusterPort
     documents: Documents
     actions: Actions
     controllers: Mapping[str, Controller]
