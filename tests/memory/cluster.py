@@ -36,6 +36,8 @@ class MemoryCluster:
         """Every Job that was created, in order."""
         self.deleted: list[Manifest] = []
         """Every Job that was deleted by its name."""
+        self.deleting: Callable[[Manifest], None] = lambda job: None
+        """Hears of each Job that is about to be deleted by its name."""
         self.suspensions: list[tuple[str, bool]] = []
         """Every name of a Job that was suspended or resumed, and which of the two."""
         self.statuses: list[Manifest] = []
@@ -96,6 +98,7 @@ class MemoryCluster:
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         there = self._jobs.get((namespace, name))
         if there is not None and there["metadata"]["uid"] == uid:
+            self.deleting(copied(there))
             self.deleted.append(self._drop(there))
 
     async def suspend_job(self, namespace: str, name: str, *, suspend: bool) -> None:

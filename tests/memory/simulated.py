@@ -14,7 +14,6 @@ from nasoa_operator.cluster import ClusterError
 from nasoa_operator.jobs import OWNER_UID_LABEL, STEP_LABEL
 from nasoa_operator.plan import Manifest
 from nasoa_operator.workqueue import Key
-from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.storage.errors import StoreUnavailable
 
 RETRY_SECONDS = 1.0
@@ -152,8 +151,6 @@ class Simulated:
         """Look until it has ended, or waits for somebody to change something; its status."""
         for _ in range(looks):
             delay = self.reconcile()
-            if self.status.get("phase") in TERMINAL:
-                return self.status
             if not self.world.finish_jobs() and delay is None:
                 return self.status
         msg = f"not ended after {looks} looks: {self.status.get('message')}"
