@@ -17,6 +17,7 @@ from nasoa_operator.workqueue import Key
 from nasoa_runtime.storage.errors import StoreUnavailable
 
 RETRY_SECONDS = 1.0
+LOOKS_AT_MOST = 2000
 
 
 class Simulated:
@@ -147,13 +148,17 @@ class Simulated:
         self.world.finish_jobs()
         return delay
 
-    def end(self, looks: int = 2000) -> dict[str, Any]:
-        """Look until it has ended, or waits for somebody to change something; its status."""
-        for _ in range(looks):
-            delay = self.reconcile()
+    def end(self, looks: int = 1) -> dict[str, Any]:
+        """Look until it has ended, or waits for somebody to change something; its status.
+
+        Args:
+            looks: how often the operator looks before all Jobs that run come to an end.
+        """
+        for _ in range(LOOKS_AT_MOST):
+            delay = [self.reconcile() for _ in range(looks)][-1]
             if not self.world.finish_jobs() and delay is None:
                 return self.status
-        msg = f"not ended after {looks} looks: {self.status.get('message')}"
+        msg = f"not ended after {LOOKS_AT_MOST} looks: {self.status.get('message')}"
         raise AssertionError(msg)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from nasoa_runtime.storage.errors import MissingObject, NoSuchBucket, S3Uri, StoreError
@@ -16,6 +16,8 @@ class MemoryStore(ObjectStore):
     def __init__(self, *buckets: str) -> None:
         self._buckets: dict[str, dict[str, Object]] = {bucket: {} for bucket in buckets}
         self._etags = itertools.count(1)
+        self.replacing: Callable[[str], None] = lambda uri: None
+        """Hears of each object whose content is about to become another one, or to go."""
 
     def get(self, uri: str) -> Object | None:
         at = S3Uri.parse(uri)
@@ -43,6 +45,9 @@ class MemoryStore(ObjectStore):
 
     def put(self, uri: str, body: bytes) -> None:
         at = S3Uri.parse(uri)
+        there = self._bucket(at).get(at.key)
+        if there is not None and there.body != body:
+            self.replacing(uri)
         self._bucket(at)[at.key] = Object(body, f'"{next(self._etags)}"')
 
     def put_file(self, uri: str, path: Path) -> None:
@@ -69,8 +74,10 @@ class MemoryStore(ObjectStore):
         self.put(target, found.body)
 
     def delete(self, uri: str) -> None:
-        at = S3Uri.parse(uri)
-        self._bucket(at).pop(at.key, None)
+        if self.get(uri) is not None:
+            self.replacing(uri)
+            at = S3Uri.parse(uri)
+            del self._bucket(at)[at.key]
 
     def contents(self, uri: str) -> Mapping[str, bytes]:
         """All that is below an address, by the part of the key behind the address's."""
