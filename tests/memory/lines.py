@@ -35,7 +35,7 @@ class Call:
 
     name: str
     target: str
-    """A key of S3, or the name of a Job; empty for what has neither."""
+    """The address in S3; empty for calls to the cluster."""
     port: str
     """``cluster`` or ``store``."""
 

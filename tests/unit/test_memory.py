@@ -170,14 +170,14 @@ def test_a_pod_whose_index_has_a_result_says_it_again_and_does_nothing_else(worl
 # --- Lines -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_operator_that_dies_before_a_write_has_not_written(cluster, job):
+def test_an_operator_that_dies_before_a_write_has_not_written():
     simulation = RequestSimulation(line=Deaths(before={1}))
     with pytest.raises(Killed):
         run(simulation.operator.reconcile(simulation.key))
     assert simulation.created == []
 
 
-def test_an_operator_that_dies_after_a_write_has_written(cluster, job):
+def test_an_operator_that_dies_after_a_write_has_written():
     simulation = RequestSimulation(line=Deaths(after={1}))
     with pytest.raises(Killed):
         run(simulation.operator.reconcile(simulation.key))
