@@ -25,7 +25,9 @@ from nasoa_runtime.boundary import (
     Run,
     StepTime,
 )
+from nasoa_runtime.documents.base import dump
 from nasoa_runtime.documents.keys import PredictorKeys, RequestKeys
+from nasoa_runtime.documents.request import RequestRecords
 from nasoa_runtime.storage.predictors import read_state
 from nasoa_runtime.storage.zoo import ZooManifest, ZooModel, manifest_uri, read_manifest
 
@@ -160,19 +162,24 @@ class RequestSimulation(Simulated):
         return RequestKeys(self.uid).prefix
 
     @property
+    def records(self) -> RequestRecords:
+        """What is recorded of it."""
+        return self.world.documents.request_records(self.uid)
+
+    @property
     def zoo(self) -> ZooManifest | None:
         """The zoo as it is now; setting it is what an administrator does."""
-        return read_manifest(self.world.store, self.world.settings.system_bucket, "fashion")
+        return read_manifest(self.world.store, self.world.bucket, "fashion")
 
     @zoo.setter
     def zoo(self, zoo: ZooManifest | None) -> None:
         if zoo is not None:
-            self.world.store.put(manifest_uri(self.world.settings.system_bucket, "fashion"), zoo.to_json())
+            self.world.store.put(manifest_uri(self.world.bucket, "fashion"), dump(zoo))
 
     @property
     def learned(self) -> list[tuple[str, tuple[Taught, ...]]]:
         """UID and runs of each request that the zoo's predictor has learned from, in order."""
-        store, bucket = self.world.store, self.world.settings.system_bucket
+        store, bucket = self.world.store, self.world.bucket
         found = []
         for uid in read_state(store, bucket, "fashion").applied_uids:
             recorded = store.get(f"s3://{bucket}/{PredictorKeys('fashion').outcome(uid)}")

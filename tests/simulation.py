@@ -12,7 +12,20 @@ from memory.pods import Program
 from memory.simulated import Simulated
 from memory.world import World
 
+from nasoa_runtime.documents.base import Document
 from nasoa_runtime.documents.keys import SearchKeys
+from nasoa_runtime.documents.search import (
+    Evaluations,
+    Generation,
+    LevelEnd,
+    Measurements,
+    Pretrained,
+    Proposals,
+    Selection,
+    StepTimeTable,
+)
+from nasoa_runtime.documents.search_records import SearchRecords
+from nasoa_runtime.search.individuals import Level
 from nasoa_runtime.storage.zoo import ZooManifest, read_manifest
 
 __all__ = ["TINY", "UID", "Simulation", "run", "step_seconds"]
@@ -28,16 +41,6 @@ TINY = {
     "zoo": {"name": "fashion", "size": 2, "imageSize": 32},
 }
 """A search of six evaluations, whose models are small."""
-FIGURES = {
-    "list": ("candidates", ("encoding", "slot", "parents", "mutations")),
-    "profile": ("measurements", ("encoding", "step_seconds", "failure")),
-    "generation": ("members", ("encoding", "step_seconds")),
-    "evaluations": ("evaluations", ("encoding", "step_seconds", "accuracy")),
-    "selection": ("members", ("encoding", "step_seconds")),
-    "pretrained": ("models", ("encoding", "accuracy", "front_rank")),
-    "table": ("measurements", ("name", "rows")),
-}
-"""By the first word of a document's name, which list of it belongs to the search's course, and what of its entries."""
 
 
 class Simulation(Simulated):
@@ -58,27 +61,52 @@ class Simulation(Simulated):
         super().__init__(a_search, name, uid, spec or {}, world or World(program), line or Line(), namespace)
 
     @property
+    def uid_of_records(self) -> str:
+        """UID of the search whose records it goes on with."""
+        return str(self.spec.get("resumeFrom", self.uid))
+
+    @property
     def prefix(self) -> str:
-        return SearchKeys(self.spec.get("resumeFrom", self.uid)).prefix
+        return SearchKeys(self.uid_of_records).prefix
+
+    @property
+    def records(self) -> SearchRecords:
+        """What is recorded of it."""
+        return self.world.documents.search_records(self.uid_of_records)
 
     @property
     def zoo(self) -> ZooManifest | None:
         """The zoo that it publishes to."""
-        return read_manifest(self.world.store, self.world.settings.system_bucket, "fashion")
+        return read_manifest(self.world.store, self.world.bucket, "fashion")
 
-    def evaluated(self, level: str) -> list[str]:
+    def evaluated(self, level: Level) -> list[str]:
         """Encodings evaluated at a level, in order."""
-        course = self.course()
-        return [
-            e[0] for part in course if part.startswith(level) and part.endswith("/evaluations") for e in course[part]
-        ]
+        return [individual.encoding for individual in self.records.individuals(level)]
 
     def course(self) -> dict[str, list[Any]]:
         """What it proposed, measured, decided, evaluated, selected and pretrained: part -> figures, in their order."""
-        found = {"block/end": self.document("block", "end")["blocks"]}
-        for part in (key.removesuffix(".json") for key in self.recorded):
-            kind = part.rpartition("/")[2].partition("-")[0]
-            if kind in FIGURES:
-                name, fields = FIGURES[kind]
-                found[part] = [[entry[field] for field in fields] for entry in self.document(part)[name]]
-        return found
+        found = {str(part): figures(document) for part, document in self.records.documents.items()}
+        return {part: known for part, known in found.items() if known is not None}
+
+
+def figures(document: Document) -> list[Any] | None:
+    """What a document says of architectures; ``None`` of one that says nothing of them, or nothing new."""
+    match document:
+        case Proposals():
+            return [[p.encoding, p.slot, [*p.parents], [*p.mutations]] for p in document.proposals]
+        case Measurements():
+            return [[m.encoding, m.step_seconds, m.failure] for m in document.measurements]
+        case Generation():
+            return [[m.encoding, m.step_seconds] for m in document.members]
+        case Evaluations():
+            return [[e.encoding, e.step_seconds, e.accuracy] for e in document.evaluations]
+        case LevelEnd():
+            return [*document.blocks] or None
+        case Selection():
+            return [[m.encoding, m.step_seconds] for m in document.members]
+        case Pretrained():
+            return [[m.selected.encoding, m.result.accuracy, m.selected.front_rank] for m in document.models]
+        case StepTimeTable():
+            return [[m.name, [row.step_seconds for row in m.rows]] for m in document.measurements]
+        case _:
+            return None

@@ -21,13 +21,13 @@ from nasoa_operator.cluster import Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
 from nasoa_operator.health import Health
 from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
-from nasoa_operator.observe import Documents
 from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.reconcile import Controller, Reconciler
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_operator.workqueue import Key, WorkQueue
 from nasoa_runtime.api.kinds import PLURALS
+from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ def reconciler_over(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Reconciler:
     """What an operator does, over a world that may be real or in memory."""
-    documents = Documents(store, settings.system_bucket)
-    controllers: dict[str, Controller] = {
+    documents = DocumentStore(store, settings.system_bucket)
+    controllers: dict[str, Controller[Any]] = {
         "NASSearch": SearchController(cluster, documents, step_times, settings),
         "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
     }
-    return Reconciler(cluster, documents, Actions(documents), controllers, clock)
+    return Reconciler(cluster, documents, Actions(documents, clock), controllers, clock)
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -117,13 +115,8 @@ class Simulated:
 
     @property
     def recorded(self) -> Mapping[str, bytes]:
-        """Its documents, by their keys behind :attr:`prefix`."""
-        return self.world.store.contents(f"s3://{self.world.settings.system_bucket}/{self.prefix}")
-
-    def document(self, *parts: str) -> Any:
-        """What a document says, ``block`` and ``end`` for example; ``None`` if it is not written."""
-        found = self.recorded.get("/".join(parts) + ".json")
-        return None if found is None else snake_case(json.loads(found))
+        """Its documents as they are stored, by their keys behind :attr:`prefix`."""
+        return self.world.store.contents(f"s3://{self.world.bucket}/{self.prefix}")
 
     # --- Bringing it on ----------------------------------------------------------------------------------------------
 
@@ -165,12 +158,3 @@ class Simulated:
 def step_of(job: Manifest) -> str:
     """The step that a Job is for."""
     return str(job["metadata"]["labels"][STEP_LABEL])
-
-
-def snake_case(document: Any) -> Any:
-    """A document with its fields as Python names them."""
-    if isinstance(document, dict):
-        return {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", k): snake_case(v) for k, v in document.items()}
-    if isinstance(document, list):
-        return [snake_case(entry) for entry in document]
-    return document

@@ -17,6 +17,7 @@ from nasoa_operator.plan import Manifest
 from nasoa_operator.ports import ClusterPort
 from nasoa_operator.reconcile import Reconciler
 from nasoa_operator.settings import Settings
+from nasoa_runtime.storage.documents import DocumentStore
 
 T = TypeVar("T")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +72,16 @@ class World:
         self.metrics = Metrics()
         self.runs: list[tuple[str, int]] = []
         """Address of the results and index of every pod that did its work, in order."""
+
+    @property
+    def bucket(self) -> str:
+        """The system bucket."""
+        return self.settings.system_bucket
+
+    @property
+    def documents(self) -> DocumentStore:
+        """The documents of all objects, as somebody reads them who has read none yet."""
+        return DocumentStore(self.store, self.bucket)
 
     def clock(self) -> datetime:
         """The time; it takes a second to look at it."""

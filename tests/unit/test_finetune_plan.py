@@ -40,8 +40,8 @@ def test_a_request_is_probed_planned_run_and_learned_from_once():
 def test_what_is_learned_describes_the_run():
     simulation = RequestSimulation()
     simulation.end()
-    chosen = simulation.document("schedule")["regimes"][0]
-    assert simulation.learned == [(UID, (Taught(chosen["model"], 10, chosen["steps"], 0.8),))]
+    chosen = simulation.records.schedule.regimes[0]
+    assert simulation.learned == [(UID, (Taught(chosen.model, 10, chosen.steps, 0.8),))]
 
 
 def test_the_probe_may_measure_for_a_tenth_of_the_time_limit():
@@ -54,14 +54,14 @@ def test_the_plan_is_never_decided_again_when_zoo_and_predictor_change():
     simulation = RequestSimulation(line=DeathBehind("/schedule.json"))
     while not simulation.deaths:
         simulation.step()
-    before = simulation.document("schedule")
+    before = simulation.records.schedule
     assert simulation.created == ["probe"]
     other = RequestSimulation(world=simulation.world, name="other", uid="0a1b2c3d-0000-4000-8000-000000000003")
     assert other.end()["predictor"] == {"plannedWith": 0, "produced": 1}
     simulation.zoo = a_zoo(a_model("fashion-9", 0.001))
     assert simulation.end()["predictor"] == {"plannedWith": 0, "produced": 2}
-    assert simulation.document("schedule") == before
-    assert simulation.inputs["finetune"].regimes[0].model == before["regimes"][0]["model"]
+    assert simulation.records.schedule == before
+    assert simulation.inputs["finetune"].regimes[0].model == before.regimes[0].model
 
 
 def test_an_unknown_zoo_is_waited_for():

@@ -47,18 +47,18 @@ def test_a_request_is_decided_as_recorded(golden):
     assert simulation.end()["phase"] == golden["phase"]
     assert simulation.created == golden["jobs"]
     if "failed" in golden:
-        assert simulation.document("failed")["reason"] == golden["failed"]
+        assert simulation.records.failed.reason == golden["failed"]
         return
-    schedule = simulation.document("schedule")
-    assert (schedule["candidates"], schedule["planned_seconds"]) == (
+    schedule = simulation.records.schedule
+    assert (schedule.candidates, schedule.planned_seconds) == (
         golden["candidates"],
         pytest.approx(golden["planned_seconds"], abs=1e-6),
     )
     for regime, (model, learning_rate, frozen_stages, steps, predicted) in zip(
-        schedule["regimes"], golden["regimes"], strict=True
+        schedule.regimes, golden["regimes"], strict=True
     ):
-        chosen = (regime["model"], regime["learning_rate"], regime["frozen_stages"], regime["steps"])
+        chosen = (regime.model, regime.learning_rate, regime.frozen_stages, regime.steps)
         assert chosen == (model, learning_rate, frozen_stages, steps)
-        assert regime["predicted_accuracy"] == pytest.approx(predicted, abs=1e-4)
+        assert regime.predicted_accuracy == pytest.approx(predicted, abs=1e-4)
     known = [Taught(run["model"], run["classes"], run["iterations"], run["accuracy"]) for run in golden["learned"]]
     assert simulation.learned == [(UID, tuple(known))]

@@ -22,9 +22,9 @@ from request_simulation import run as request_program
 from simulation import TINY, Simulation
 from simulation import run as search_program
 
-from nasoa_operator.events import STORAGE
+from nasoa_operator.obstacles import STORAGE
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput
-from nasoa_runtime.documents.keys import PredictorKeys, RequestKeys, SearchKeys, ZooKeys
+from nasoa_runtime.documents.keys import PredictorKeys, RequestKeys, SearchKeys, SearchPart, ZooKeys
 from nasoa_runtime.documents.steps import FINETUNE, PROBE, parse_request_step, parse_search_step
 from nasoa_runtime.storage import objects
 from nasoa_runtime.storage.predictors import read_state, rebuild
@@ -60,7 +60,7 @@ def simulated(kind, world=None, line=None):
 def a_world():
     """A world in which no Job is deleted whose outcome is not recorded, and no document is written anew."""
     world = World(program)
-    system = f"s3://{world.settings.system_bucket}/"
+    system = f"s3://{world.bucket}/"
 
     def recorded(job):
         uid = job["metadata"]["ownerReferences"][0]["uid"]
@@ -81,10 +81,10 @@ def document_of(uid, step):
         return RequestKeys(uid).of({PROBE.base: "probe", FINETUNE.base: "result"}[of_request.base])
     found, keys = parse_search_step(step), SearchKeys(uid)
     if found.level is None:
-        return keys.of({"pretrain": "pretrained", "table": "table"}[found.base])
+        return keys.of(SearchPart({"pretrain": "pretrained", "table": "table"}[found.base]))
     if found.program == "profile":
-        return keys.measurements(found.level, found.generation, found.list_index)
-    return keys.evaluations(found.level, found.generation)
+        return keys.of(SearchPart("profile", found.level, found.generation, found.list_index))
+    return keys.of(SearchPart("evaluations", found.level, found.generation))
 
 
 def requests(world, line=None, **arguments):
@@ -143,8 +143,7 @@ def course_of(simulation):
     }
     if isinstance(simulation, Simulation):
         return course | {"course": simulation.course()}
-    schedule = simulation.document("schedule")
-    return course | {"regimes": schedule["regimes"], "learned": simulation.learned}
+    return course | {"regimes": simulation.records.schedule.regimes, "learned": simulation.learned}
 
 
 def assert_same(simulation, whole, *, once=True):
@@ -170,7 +169,7 @@ def assert_all_learned(taught):
     assert world.cluster.jobs() == []
     assert sorted(uid for uid, _ in taught[0].learned) == sorted(request.uid for request in taught)
     assert {request.status["predictor"]["produced"] for request in taught} == {1, 2, 3}
-    assert read_state(world.store, world.settings.system_bucket, "fashion").version == len(taught)
+    assert read_state(world.store, world.bucket, "fashion").version == len(taught)
 
 
 # --- One operator after another --------------------------------------------------------------------------------------
@@ -296,6 +295,6 @@ def test_requests_that_two_operators_bring_on_at_once_teach_the_predictor_as_one
     # Each begins at another end, so that both learn at once, and from different requests.
     take_turns([Turns(lambda line, way=way: bring_on(requests(world, line)[::way])) for way in (1, -1)], order)
     assert_all_learned(requests(world))
-    where = (world.store, world.settings.system_bucket, "fashion")
+    where = (world.store, world.bucket, "fashion")
     learned = read_state(*where)
     assert rebuild(*where).to_bytes() == learned.to_bytes()

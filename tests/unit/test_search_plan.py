@@ -86,8 +86,8 @@ def test_a_failed_evaluation_is_recorded_and_stops_nothing():
     status = simulation.end()
     assert status["phase"] == "Succeeded"
     assert (status["evaluated"], status["failed"]) == (12, 1)
-    record = simulation.document("block", "g0001", "evaluations")["evaluations"][0]
-    assert (record["failure"], record["accuracy"]) == ("OutOfMemory", None)
+    record = simulation.records.evaluations("block", 1).evaluations[0]
+    assert (record.failure, record.accuracy) == ("OutOfMemory", None)
 
 
 def test_an_invalid_result_is_tried_once_more_and_only_for_its_index():
@@ -109,7 +109,7 @@ def test_a_result_that_stays_invalid_is_a_failed_evaluation():
 
     simulation = Simulation(SMALL, program=program)
     assert simulation.end()["failed"] == 1
-    assert simulation.document("block", "g0000", "evaluations")["evaluations"][0]["failure"] == "InvalidResult"
+    assert simulation.records.evaluations("block", 0).evaluations[0].failure == "InvalidResult"
 
 
 def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
@@ -125,14 +125,14 @@ def test_a_space_with_fewer_members_than_wanted_ends_and_says_so():
     tiny = SMALL | {"space": {"operations": [0], "maxLayers": 1, "maxConnections": 0}}
     simulation = Simulation(tiny | {"blockPhase": {"generations": 3, "imageSize": 32}})
     simulation.end()
-    assert simulation.document("block", "end")["reason"] == "SpaceExhausted"
+    assert simulation.records.end("block").reason == "SpaceExhausted"
     assert simulation.evaluated("block") == ["0-_16_1-2-2-2"]
 
 
 def test_a_step_time_that_nothing_meets_ends_the_level_after_five_lists():
     simulation = Simulation(SMALL | {"blockPhase": {"generations": 3, "imageSize": 32, "maxStepTime": "1ms"}})
     status = simulation.end()
-    assert simulation.document("block", "end")["reason"] == "NoneWithinStepTime"
+    assert simulation.records.end("block").reason == "NoneWithinStepTime"
     assert sum(step.startswith("block-g0000-profile") for step in simulation.created) == 5
     assert status["phase"] == "Failed"
 
@@ -141,7 +141,7 @@ def test_the_budget_of_evaluations_ends_the_search_early_and_what_was_found_is_p
     simulation = Simulation(SMALL | {"limits": {"maxEvaluations": 8}})
     status = simulation.end()
     assert (status["phase"], status["evaluated"]) == ("Succeeded", 8)
-    assert simulation.document("macro", "end")["reason"] == "EvaluationsSpent"
+    assert simulation.records.end("macro").reason == "EvaluationsSpent"
 
 
 def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
@@ -150,7 +150,7 @@ def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
         SMALL | {"limits": {"maxFailedEvaluations": 3}}, program=with_outcome(diverged, EvaluateInput)
     )
     status = simulation.end()
-    assert simulation.document("limit")["message"] == ("4 evaluations failed, spec.limits.maxFailedEvaluations is 3")
+    assert simulation.records.limit.message == ("4 evaluations failed, spec.limits.maxFailedEvaluations is 3")
     assert status["phase"] == "Succeeded"
     assert status["evaluated"] == 8
 
@@ -160,7 +160,7 @@ def test_a_model_that_cannot_be_pretrained_is_left_out():
     simulation = Simulation(SMALL, program=with_outcome(failed, PretrainInput))
     status = simulation.end()
     assert status["zoo"]["models"] == 2
-    assert simulation.document("pretrained")["failed"][0]["message"] == "loss is NaN"
+    assert simulation.records.pretrained.failed[0].message == "loss is NaN"
 
 
 def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
@@ -203,7 +203,7 @@ def test_a_suspended_search_creates_nothing_and_goes_on_afterwards():
 
 def test_a_zoo_that_belongs_to_another_search_is_refused():
     world = World(run)
-    publish(world.store, world.settings.system_bucket, "fashion", ANOTHER_UID, [])
+    publish(world.store, world.bucket, "fashion", ANOTHER_UID, [])
     simulation = Simulation(SMALL, world=world)
     simulation.step()
     accepted = simulation.status["conditions"][0]
@@ -217,7 +217,7 @@ def with_records(earlier, kept):
     world = World(run)
     for key, body in earlier.recorded.items():
         if kept(key):
-            world.store.put(f"s3://{world.settings.system_bucket}/{earlier.prefix}{key}", body)
+            world.store.put(f"s3://{world.bucket}/{earlier.prefix}{key}", body)
     return world
 
 
@@ -256,7 +256,7 @@ def test_the_size_of_the_space_is_reported(whole):
 def test_the_wall_clock_limit_counts_from_the_creation():
     simulation = Simulation(SMALL | {"limits": {"maxWallClock": "10s"}})
     status = simulation.end()
-    assert simulation.document("limit")["message"].endswith("spec.limits.maxWallClock is 10s")
+    assert simulation.records.limit.message.endswith("spec.limits.maxWallClock is 10s")
     assert status["phase"] == "Failed"
 
 
@@ -307,7 +307,7 @@ def test_a_step_time_that_a_pod_has_told_while_it_ran_counts_before_the_one_that
     simulation.world.metrics.said[job["metadata"]["uid"]] = {profiled(told): 0.25}
     simulation.step()
     simulation.reconcile()
-    first, second, *_ = simulation.document("block", "g0000", "profile-0")["measurements"]
-    assert (first["step_seconds"], first["source"]) == (0.25, "prometheus")
-    assert first["difference"] == pytest.approx(0.25 - step_seconds(told))
-    assert (second["step_seconds"], second["source"]) == (step_seconds(second["encoding"]), "termination-message")
+    first, second, *_ = simulation.records.measurements("block", 0, 0).measurements
+    assert (first.step_seconds, first.source) == (0.25, "prometheus")
+    assert first.difference_seconds == pytest.approx(0.25 - step_seconds(told))
+    assert (second.step_seconds, second.source) == (step_seconds(second.encoding), "termination-message")
