@@ -28,7 +28,6 @@ from tiny_zoo import OPERATOR_NAMESPACE  # noqa: E402
 from devcluster import Cluster  # noqa: E402
 from devcluster.processes import spawn  # noqa: E402
 from devcluster.s3 import SYSTEM_BUCKET  # noqa: E402
-from nasoa_runtime.boundary import canonical_json  # noqa: E402
 
 IDLE = 200
 RESYNC_SECONDS = 30
@@ -82,8 +81,8 @@ def plan(team: Team, uid: str) -> None:
     """Record for a request what its probe found and what the predictor chose."""
     simulation = RequestSimulation({"suspend": True})
     simulation.end()
-    for name, document in simulation.documents.items():
-        team.system.create(f"s3://{SYSTEM_BUCKET}/requests/{uid}/{name}", canonical_json(document))
+    for name, document in simulation.recorded.items():
+        team.system.create(f"s3://{SYSTEM_BUCKET}/requests/{uid}/{name}", document)
 
 
 def fill(team: Team) -> None:

@@ -14,16 +14,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from memory.figures import accuracy, pretrain, profile, run, zero_weights
 from prometheus_client import start_http_server
-from simulation import accuracy, pretrain, profile, run
 
-from nasoa_runtime.architecture.complexity import complexity
 from nasoa_runtime.boundary import (
     EXIT_CHECKPOINTED,
     INDEX_VARIABLE,
@@ -52,7 +50,6 @@ from nasoa_runtime.documents.keys import pretrained_weights_uri, result_uri
 from nasoa_runtime.pods.metrics import LOSS, PLANNED_STEPS, PROFILED_STEP_SECONDS, STEP, STEP_SECONDS
 from nasoa_runtime.storage.s3 import ObjectStore, connect
 
-CLASSES = ("a", "b")
 POLL_SECONDS = 0.1
 
 
@@ -131,14 +128,11 @@ class Double:
                 return a_run(self.document)
 
     def pretrained(self, encoding: str) -> Any:
-        """Weights that the zoo takes: as many numbers as the architecture has, all of them zero."""
+        """A model that nobody trained, with weights that the zoo takes."""
         stem = self.document.recipe.low_resolution_stem
-        count = complexity(encoding, classes=len(CLASSES), low_resolution_stem=stem).parameters
-        header = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
-        body = struct.pack("<Q", len(header)) + header + bytes(4 * count)
-        self.store.put(pretrained_weights_uri(self.document.weights_uri, self.index), body)
-        found = {"weights_digest": digest(body), "weights_bytes": len(body), "classes": CLASSES}
-        return pretrain(encoding).model_copy(update=found)
+        uri = pretrained_weights_uri(self.document.weights_uri, self.index)
+        self.store.put(uri, zero_weights(encoding, stem))
+        return pretrain(encoding, stem)
 
     def say(self, body: bytes) -> None:
         """Leave a termination message that names the result in S3."""

@@ -1,24 +1,19 @@
-"""One request planned to its end in memory: the counterpart of `simulation` for FineTuneRequest."""
+"""One request from its creation to its end in memory: the counterpart of `simulation` for FineTuneRequest."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from builders import a_request
+from memory.lines import Line
+from memory.pods import Program
+from memory.simulated import Simulated
+from memory.world import World
 
-from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.finetune.plan import plan
-from nasoa_operator.jobs import STEP_LABEL, Owner
-from nasoa_operator.outcomes import ObservedJob, PodOutcome, observed_job
-from nasoa_operator.plan import AddStepTimes, Learn, Plan
-from nasoa_operator.settings import Settings
-from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_operator.outcomes import PodOutcome
 from nasoa_runtime.boundary import (
-    INPUT_VARIABLE,
     DatasetStatistics,
     Device,
     FinetuneInput,
@@ -28,13 +23,15 @@ from nasoa_runtime.boundary import (
     ProbeResult,
     Run,
     StepTime,
-    load_input,
 )
-from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.storage.zoo import ZooManifest, ZooModel
+from nasoa_runtime.documents.base import dump, load
+from nasoa_runtime.documents.keys import PredictorKeys, RequestKeys
+from nasoa_runtime.documents.outcomes import Outcome, OutcomeRecord
+from nasoa_runtime.documents.request import RequestRecords
+from nasoa_runtime.storage.predictors import read_state
+from nasoa_runtime.storage.zoo import ZooManifest, ZooModel, manifest_uri, read_manifest
 
 UID = "0a1b2c3d-0000-4000-8000-000000000002"
-START = datetime(2026, 1, 1, tzinfo=UTC)
 DIGEST = "ab" * 32
 
 
@@ -77,6 +74,9 @@ def a_zoo(*models: ZooModel) -> ZooManifest:
     return ZooManifest(
         name="fashion", owner="search", version=3, models=models or (a_model("fashion-1"), a_model("fashion-2", 0.1))
     )
+
+
+DEFAULT_ZOO = a_zoo()
 
 
 def a_probe(**changes: Any) -> ProbeResult:
@@ -127,80 +127,72 @@ def run(pod_input: Any, index: int) -> PodOutcome:
     return PodOutcome(index, result=result)
 
 
-@dataclass
-class RequestSimulation:
+@dataclass(frozen=True)
+class Taught:
+    """A run that the predictor has learned from."""
+
+    model: str
+    classes: int
+    iterations: int
+    accuracy: float
+
+
+def taught(outcome: Outcome) -> Taught:
+    """The parts of an outcome that tests look at."""
+    values = outcome.description.values
+    classes, iterations = values["classes"], values["iterations"]
+    assert classes is not None
+    assert iterations is not None
+    return Taught(outcome.description.model, int(classes), int(iterations), outcome.accuracy)
+
+
+class RequestSimulation(Simulated):
     """One request and everything that is recorded of it."""
 
-    spec: dict[str, Any] = field(default_factory=dict)
-    program: Callable[[Any, int], PodOutcome] = run
-    zoo: ZooManifest | None = field(default_factory=a_zoo)
-    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
-    jobs: dict[str, ObservedJob] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
-    created: list[str] = field(default_factory=list)
-    learned: list[Learn] = field(default_factory=list)
-    step_times: list[AddStepTimes] = field(default_factory=list)
-    status: dict[str, Any] = field(default_factory=dict)
-    now: datetime = START
+    KIND = "FineTuneRequest"
 
-    def observe(self) -> ObservedRequest:
-        """A snapshot."""
-        return ObservedRequest(
-            owner=Owner("nasoa.io/v1alpha1", "FineTuneRequest", "team", "digits", UID),
-            object_generation=1,
-            spec=FineTuneRequestSpec.model_validate(a_request(**self.spec)["spec"]),
-            status=self.status,
-            documents=dict(self.documents),
-            jobs=dict(self.jobs),
-            zoo=self.zoo,
-            predictor=PredictorState.new(models=[m.name for m in self.zoo.models]) if self.zoo else None,
-            settings=Settings(),
-            now=self.now,
-        )
+    def __init__(
+        self,
+        spec: Mapping[str, Any] | None = None,
+        program: Program = run,
+        zoo: ZooManifest | None = DEFAULT_ZOO,
+        line: Line | None = None,
+        world: World | None = None,
+        name: str = "digits",
+        uid: str = UID,
+    ) -> None:
+        world = world or World(program)
+        super().__init__(a_request, name, uid, spec or {}, world, line or Line())
+        if self.zoo is None:
+            self.zoo = zoo
 
-    def end(self, rounds: int = 100) -> dict[str, Any]:
-        """Observe and plan until the request has ended, or nothing moves any more; its status."""
-        for _ in range(rounds):
-            before = (len(self.documents), len(self.created), dict(self.status))
-            self.step()
-            if before == (len(self.documents), len(self.created), self.status):
-                return self.status
-        msg = f"still moving after {rounds} rounds: {self.status.get('message')}"
-        raise AssertionError(msg)
+    @property
+    def prefix(self) -> str:
+        return RequestKeys(self.uid).prefix
 
-    def step(self) -> Plan:
-        """One round."""
-        self.now += timedelta(seconds=1)
-        made = plan(self.observe())
-        for document in made.documents:
-            key = document.key.removeprefix(f"requests/{UID}/")
-            self.documents.setdefault(key, json.loads(json.dumps(dict(document.body))))
-        for action in made.actions:
-            if isinstance(action, Learn):
-                self.learned.append(action)
-                self.documents.setdefault("learned.json", {"version": 1})
-            elif isinstance(action, AddStepTimes):
-                self.step_times.append(action)
-        for manifest in made.jobs:
-            self.create_job(manifest)
-        self.jobs = {step: job for step, job in self.jobs.items() if job.name not in made.delete_jobs}
-        if made.status is not None:
-            self.status = dict(made.status)
-        if not made.again:
-            for step, job in self.jobs.items():
-                if not job.finished:
-                    outcome = self.program(self.inputs[step], 0)
-                    self.jobs[step] = replace(job, finished=True, active=0, outcomes=(outcome,))
-        return made
+    @property
+    def records(self) -> RequestRecords:
+        """What is recorded of it."""
+        return self.world.documents.request_records(self.uid)
 
-    def create_job(self, manifest: dict[str, Any]) -> None:
-        """Create-only: a Job of the same name is the same Job."""
-        step = manifest["metadata"]["labels"][STEP_LABEL]
-        if step in self.jobs:
-            return
-        self.created.append(step)
-        container = manifest["spec"]["template"]["spec"]["containers"][0]
-        document = next(v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE)
-        self.inputs[step] = load_input(document)
-        metadata = manifest["metadata"] | {"uid": f"uid-{step}"}
-        self.jobs[step] = replace(observed_job(manifest | {"metadata": metadata}), active=1)
+    @property
+    def zoo(self) -> ZooManifest | None:
+        """The zoo as it is now; setting it is what an administrator does."""
+        return read_manifest(self.world.store, self.world.bucket, "fashion")
+
+    @zoo.setter
+    def zoo(self, zoo: ZooManifest | None) -> None:
+        if zoo is not None:
+            self.world.store.put(manifest_uri(self.world.bucket, "fashion"), dump(zoo))
+
+    @property
+    def learned(self) -> list[tuple[str, tuple[Taught, ...]]]:
+        """UID and runs of each request that the zoo's predictor has learned from, in order."""
+        store, bucket = self.world.store, self.world.bucket
+        found = []
+        for uid in read_state(store, bucket, "fashion").applied_uids:
+            recorded = store.get(f"s3://{bucket}/{PredictorKeys('fashion').outcome(uid)}")
+            assert recorded is not None
+            record = load(OutcomeRecord, recorded.body, uid)
+            found.append((uid, tuple(taught(outcome) for outcome in record.runs)))
+        return found

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from moto.server import ThreadedMotoServer
 
-from nasoa_runtime.storage.s3 import ObjectStore, connect
+from nasoa_runtime.storage.s3 import S3Store, connect
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def a_server() -> Iterator[str]:
     server.stop()
 
 
-def an_empty_store(endpoint: str, *buckets: str) -> ObjectStore:
+def an_empty_store(endpoint: str, *buckets: str) -> S3Store:
     """The store with ``buckets``, of which nothing is left from an earlier test."""
     store = connect(endpoint, access_key="a-key", secret_key="a-secret")
     for bucket in buckets:

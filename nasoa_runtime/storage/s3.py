@@ -1,14 +1,12 @@
 """S3, as all parts of the program use it: conditional writes, bounded waiting, and errors that say what to check.
 
-The errors are in :mod:`nasoa_runtime.storage.errors`.
+What every store can do is in :mod:`nasoa_runtime.storage.objects`; the errors are in
+:mod:`nasoa_runtime.storage.errors`.
 """
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +29,7 @@ from nasoa_runtime.storage.errors import (
     error_status,
     translated,
 )
+from nasoa_runtime.storage.objects import Head, Listed, Object, ObjectStore, pause
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,6 +43,7 @@ __all__ = [
     "NoSuchBucket",
     "Object",
     "ObjectStore",
+    "S3Store",
     "S3Uri",
     "StoreDenied",
     "StoreError",
@@ -57,33 +57,6 @@ ATTEMPTS = 4
 """Of every single request, with botocore's back-off between them."""
 CONFLICT_ATTEMPTS = 8
 """Of a conditional write that S3 answers with 409: another write to the object is under way."""
-LONGEST_PAUSE_SECONDS = 0.5
-COPY_CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Object:
-    """An object's content, and the ETag that :meth:`ObjectStore.replace` compares."""
-
-    body: bytes
-    etag: str
-
-
-@dataclass(frozen=True)
-class Head:
-    """An object's size and ETag."""
-
-    size: int
-    etag: str
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One object of a listing; ``key`` is its whole key in the bucket."""
-
-    key: str
-    size: int
-    etag: str
 
 
 def connect(
@@ -91,7 +64,7 @@ def connect(
     region: str = "us-east-1",
     access_key: str | None = None,
     secret_key: str | None = None,
-) -> ObjectStore:
+) -> S3Store:
     """Open a store. Threads may share it.
 
     Args:
@@ -112,11 +85,11 @@ def connect(
         response_checksum_validation="when_required",
     )
     session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region)
-    return ObjectStore(session.client("s3", endpoint_url=endpoint, config=config))
+    return S3Store(session.client("s3", endpoint_url=endpoint, config=config))
 
 
-class ObjectStore:
-    """Objects by their ``s3://bucket/key`` addresses. All methods may raise the errors of this module."""
+class S3Store(ObjectStore):
+    """Objects in S3, or in a service that is compatible with it."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
@@ -128,11 +101,11 @@ class ObjectStore:
     # --- Reading --------------------------------------------------------------------------------------------
 
     def get(self, uri: str) -> Object | None:
-        """The object, or ``None`` where there is none."""
+        """One ``GetObject``."""
         return self._get(uri, {})
 
     def get_range(self, uri: str, start: int, length: int) -> Object | None:
-        """``length`` bytes from ``start`` on (fewer at the end of the object), or ``None`` without an object."""
+        """One ``GetObject`` with a ``Range``."""
         return self._get(uri, {"Range": f"bytes={start}-{start + length - 1}"})
 
     def _get(self, uri: str, arguments: dict[str, Any]) -> Object | None:
@@ -147,7 +120,7 @@ class ObjectStore:
                 raise
 
     def head(self, uri: str) -> Head | None:
-        """Size and ETag, or ``None`` where there is no object (or no bucket: S3 does not say which)."""
+        """One ``HeadObject``."""
         at = S3Uri.parse(uri)
         with translated(at):
             try:
@@ -159,7 +132,7 @@ class ObjectStore:
                 raise
 
     def list(self, uri: str) -> Iterator[Listed]:
-        """All objects whose key starts with the address's key, in order of their keys."""
+        """One ``ListObjectsV2`` for each thousand objects."""
         at = S3Uri.parse(uri)
         with translated(at):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=at.bucket, Prefix=at.key)
@@ -167,44 +140,22 @@ class ObjectStore:
                 for entry in page.get("Contents", ()):
                     yield Listed(entry["Key"], entry["Size"], entry["ETag"])
 
-    def download(self, uri: str, path: Path) -> None:
-        """Write the object to ``path``, which appears whole or not at all.
-
-        Raises:
-            MissingObject: there is no such object.
-        """
-        at = S3Uri.parse(uri)
-        partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-        try:
-            with translated(at):
-                answer = self._client.get_object(Bucket=at.bucket, Key=at.key)
-                with partial.open("wb") as file:
-                    for chunk in answer["Body"].iter_chunks(COPY_CHUNK_BYTES):
-                        file.write(chunk)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
     # --- Writing --------------------------------------------------------------------------------------------
 
     def put(self, uri: str, body: bytes) -> None:
-        """Write the object, whatever was there. For objects with one writer only."""
+        """One ``PutObject``."""
         at = S3Uri.parse(uri)
         with translated(at):
             self._client.put_object(Bucket=at.bucket, Key=at.key, Body=body)
 
     def put_file(self, uri: str, path: Path) -> None:
-        """Write the file's content, in parts where it is large, whatever was there."""
+        """One ``PutObject``, or a multipart upload where the file is large."""
         at = S3Uri.parse(uri)
         with translated(at):
             self._client.upload_file(str(path), at.bucket, at.key)
 
     def create(self, uri: str, body: bytes) -> bool:
-        """Write the object if there is none; ``False`` where there is one, which then stays as it is.
-
-        A retry after a lost answer finds the object of the first try and gives ``False`` too: what counts is what
-        :meth:`create_or_read` reads back.
-        """
+        """``PutObject`` with ``If-None-Match``, again while S3 says that another write is under way."""
         at = S3Uri.parse(uri)
         for attempt in range(CONFLICT_ATTEMPTS):
             with translated(at):
@@ -217,22 +168,12 @@ class ObjectStore:
                         return False
                 else:
                     return True
-            _pause(attempt)  # 409: a write is under way that may yet fail, so neither answer is known
+            pause(attempt)  # 409: a write is under way that may yet fail, so neither answer is known
         msg = f"{uri}: another write to it did not end in {CONFLICT_ATTEMPTS} attempts"
         raise Contended(msg)
 
-    def create_or_read(self, uri: str, body: bytes) -> bytes:
-        """Write the object if there is none, and return the content that counts: ours, or what was there."""
-        if self.create(uri, body):
-            return body
-        found = self.get(uri)
-        if found is None:
-            msg = f"{uri} existed and was removed meanwhile; nothing may remove it"
-            raise StoreUnavailable(msg)
-        return found.body
-
     def replace(self, uri: str, body: bytes, etag: str) -> bool:
-        """Write the object if its ETag still is ``etag``; ``False`` where it is another, or the object is gone."""
+        """One ``PutObject`` with ``If-Match``."""
         at = S3Uri.parse(uri)
         with translated(at):
             try:
@@ -243,45 +184,14 @@ class ObjectStore:
                 raise
         return True
 
-    def update(self, uri: str, change: Callable[[bytes | None], bytes | None], attempts: int = 20) -> bytes | None:
-        """Compare-and-swap: read, ``change``, write back if nobody wrote meanwhile, else from the start.
-
-        Args:
-            uri: the object.
-            change: gets the content (``None`` without an object) and gives the new one, or ``None`` to leave it.
-                It may be called often, and must know its own change again when it finds it made: an answer can get
-                lost after the write.
-            attempts: how often other writers may be faster.
-
-        Returns:
-            The content that is now there.
-
-        Raises:
-            Contended: others were faster every time.
-        """
-        for attempt in range(attempts):
-            found = self.get(uri)
-            body = change(None if found is None else found.body)
-            if body is None:
-                return None if found is None else found.body
-            if self.create(uri, body) if found is None else self.replace(uri, body, found.etag):
-                return body
-            _pause(attempt)
-        msg = f"{uri}: other writers were faster {attempts} times"
-        raise Contended(msg)
-
     def copy(self, source: str, target: str) -> None:
-        """Copy within S3, without the content passing through here.
-
-        Raises:
-            MissingObject: there is no ``source``.
-        """
+        """One ``CopyObject``, or a multipart copy where the object is large."""
         start, end = S3Uri.parse(source), S3Uri.parse(target)
         with translated(start):
             self._client.copy({"Bucket": start.bucket, "Key": start.key}, end.bucket, end.key)
 
     def delete(self, uri: str) -> None:
-        """Remove the object; without one nothing happens."""
+        """One ``DeleteObject``."""
         at = S3Uri.parse(uri)
         with translated(at):
             self._client.delete_object(Bucket=at.bucket, Key=at.key)
@@ -295,9 +205,3 @@ class ObjectStore:
             except botocore.exceptions.ClientError as error:
                 if error_code(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
-
-
-def _pause(attempt: int) -> None:
-    """Wait a random time that doubles with each attempt, so that writers fall out of step."""
-    longest = min(LONGEST_PAUSE_SECONDS, 0.01 * 2**attempt)
-    time.sleep(longest * secrets.randbelow(1000) / 1000)

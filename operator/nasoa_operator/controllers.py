@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
 from nasoa_operator.finetune.status import compose as compose_request_status
@@ -17,12 +16,12 @@ from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.obstacles import Obstacle
 from nasoa_operator.outcomes import JobContext
 from nasoa_operator.plan import Manifest, Plan
+from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
 from nasoa_operator.search.status import compose as compose_search_status
 from nasoa_operator.settings import Settings
-from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.api.base import TERMINAL, SpecPart
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.reading import SpecError
@@ -58,9 +57,9 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
 class Sources:
     """Where both kinds are observed: the cluster, the documents in S3, what pods say of themselves."""
 
-    cluster: Cluster
+    cluster: ClusterPort
     documents: DocumentStore
-    step_times: StepTimes
+    step_times: StepTimesPort
     settings: Settings
 
     async def jobs(

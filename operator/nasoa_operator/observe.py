@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from nasoa_operator.blockage import blockage_of
-from nasoa_operator.cluster import Cluster
 from nasoa_operator.observed_jobs import ObservedJob, observed_job
 from nasoa_operator.outcomes import JobContext
+from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.results import job_outcomes
-from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.storage.s3 import ObjectStore
 
 T = TypeVar("T")
@@ -26,9 +25,9 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 async def observe_jobs(
-    cluster: Cluster,
+    cluster: ClusterPort,
     store: ObjectStore,
-    step_times: StepTimes,
+    step_times: StepTimesPort,
     namespace: str,
     owner_uid: str,
     context_of: Callable[[str], JobContext | None],

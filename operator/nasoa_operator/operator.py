@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,17 +21,34 @@ from nasoa_operator.cluster import Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
 from nasoa_operator.health import Health
 from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
-from nasoa_operator.reconcile import Reconciler
+from nasoa_operator.ports import ClusterPort, StepTimesPort
+from nasoa_operator.reconcile import Controller, Reconciler
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_operator.workqueue import Key, WorkQueue
 from nasoa_runtime.api.kinds import PLURALS
 from nasoa_runtime.storage.documents import DocumentStore
-from nasoa_runtime.storage.s3 import connect
+from nasoa_runtime.storage.s3 import ObjectStore, connect
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
+
+
+def reconciler_over(
+    settings: Settings,
+    cluster: ClusterPort,
+    store: ObjectStore,
+    step_times: StepTimesPort,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Reconciler:
+    """What an operator does, over a world that may be real or in memory."""
+    documents = DocumentStore(store, settings.system_bucket)
+    controllers: dict[str, Controller[Any]] = {
+        "NASSearch": SearchController(cluster, documents, step_times, settings),
+        "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
+    }
+    return Reconciler(cluster, documents, Actions(documents, clock), controllers, clock)
 
 
 @dataclass
@@ -58,19 +75,7 @@ class Operator:
         )
         store.on_request(lambda operation: metrics.S3_REQUESTS.labels(operation).inc())
         session = aiohttp.ClientSession()
-        documents, step_times = (
-            DocumentStore(store, settings.system_bucket),
-            StepTimes(session, settings.prometheus_url),
-        )
-        reconciler = Reconciler(
-            cluster,
-            documents,
-            Actions(documents),
-            {
-                "NASSearch": SearchController(cluster, documents, step_times, settings),
-                "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
-            },
-        )
+        reconciler = reconciler_over(settings, cluster, store, StepTimes(session, settings.prometheus_url))
         lease = f"nasoa-operator-{socket.gethostname()[:40].lower()}-{os.getpid()}"
         health = Health(lease)
         operator = cls(settings, cluster, session, reconciler, WorkQueue(), health)

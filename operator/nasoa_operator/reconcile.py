@@ -11,13 +11,14 @@ from typing import Any, Protocol, TypeVar
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
-from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
+from nasoa_operator.cluster import ClusterError, NameConflictError
 from nasoa_operator.events import event_manifest, transitions
 from nasoa_operator.jobs import STEP_LABEL, Owner
 from nasoa_operator.observe import in_thread
 from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.obstacles import ACCEPTED, READABLE, RUNNABLE, STORAGE, Obstacle
 from nasoa_operator.plan import Event, Manifest, Plan, Publish, SuspendJob
+from nasoa_operator.ports import ClusterPort
 from nasoa_operator.workqueue import Key
 from nasoa_runtime.api.base import GROUP, TERMINAL, VERSION
 from nasoa_runtime.documents.base import UnreadableDocumentError
@@ -78,7 +79,7 @@ class Controller(Protocol[Snapshot]):
 class Reconciler:
     """Carries out plans. Holds no state that matters: any other operator could go on from what is recorded."""
 
-    cluster: Cluster
+    cluster: ClusterPort
     documents: DocumentStore
     actions: Actions
     controllers: Mapping[str, Controller[Any]]

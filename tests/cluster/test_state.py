@@ -27,7 +27,7 @@ from nasoa_runtime.online import state_bytes
 from nasoa_runtime.online.description import Batch
 from nasoa_runtime.storage import predictors
 from nasoa_runtime.storage.predictors import learn_once, read_outcomes, read_state, rebuild
-from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, connect
+from nasoa_runtime.storage.s3 import ObjectStore, S3Store, StoreDenied, connect
 from nasoa_runtime.storage.zoo import ZooModel, add_step_times, publish, read_manifest
 
 BUCKET = SYSTEM_BUCKET
@@ -68,10 +68,10 @@ class CrashError(BaseException):
     """The process is gone: nothing after this happens. Not an Exception, so that nobody handles it."""
 
 
-class MortalStore(ObjectStore):
+class MortalStore(S3Store):
     """A store whose process dies before its ``lives``-th request."""
 
-    def __init__(self, store: ObjectStore, lives: int) -> None:
+    def __init__(self, store: S3Store, lives: int) -> None:
         super().__init__(store._client)
         self.lives = lives
 

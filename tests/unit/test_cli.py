@@ -9,6 +9,7 @@ import pytest
 from described import a_record, an_outcome
 from s3 import an_empty_store
 
+from nasoa_runtime.boundary import load_result
 from nasoa_runtime.cli import app as cli
 from nasoa_runtime.documents.base import dump
 from nasoa_runtime.documents.request import Probe

@@ -1,7 +1,10 @@
+"""Requests from their creation to their end, over a cluster and an S3 in memory."""
+
 import re
 
 import pytest
-from request_simulation import DIGEST, RequestSimulation, a_model, a_probe, a_result, a_zoo, run
+from memory.lines import DeathBehind
+from request_simulation import DIGEST, UID, RequestSimulation, Taught, a_model, a_probe, a_result, a_zoo, run
 
 from nasoa_operator.outcomes import PodOutcome
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepTime
@@ -37,11 +40,8 @@ def test_a_request_is_probed_planned_run_and_learned_from_once():
 def test_what_is_learned_describes_the_run():
     simulation = RequestSimulation()
     simulation.end()
-    (outcome,) = simulation.learned[0].record.runs
-    known = outcome.description
-    chosen = simulation.documents["schedule.json"]["regimes"][0]
-    assert (known.model, known.values["classes"], outcome.accuracy) == (chosen["model"], 10, 0.8)
-    assert known.values["iterations"] == chosen["steps"]
+    chosen = simulation.records.schedule.regimes[0]
+    assert simulation.learned == [(UID, (Taught(chosen.model, 10, chosen.steps, 0.8),))]
 
 
 def test_the_probe_may_measure_for_a_tenth_of_the_time_limit():
@@ -51,14 +51,17 @@ def test_the_probe_may_measure_for_a_tenth_of_the_time_limit():
 
 
 def test_the_plan_is_never_decided_again_when_zoo_and_predictor_change():
-    simulation = RequestSimulation()
-    while "schedule.json" not in simulation.documents:
+    simulation = RequestSimulation(line=DeathBehind("/schedule.json"))
+    while not simulation.deaths:
         simulation.step()
-    before = dict(simulation.documents["schedule.json"])
+    before = simulation.records.schedule
+    assert simulation.created == ["probe"]
+    other = RequestSimulation(world=simulation.world, name="other", uid="0a1b2c3d-0000-4000-8000-000000000003")
+    assert other.end()["predictor"] == {"plannedWith": 0, "produced": 1}
     simulation.zoo = a_zoo(a_model("fashion-9", 0.001))
-    simulation.end()
-    assert simulation.documents["schedule.json"] == before
-    assert simulation.inputs["finetune"].regimes[0].model == before["regimes"][0]["model"]
+    assert simulation.end()["predictor"] == {"plannedWith": 0, "produced": 2}
+    assert simulation.records.schedule == before
+    assert simulation.inputs["finetune"].regimes[0].model == before.regimes[0].model
 
 
 def test_an_unknown_zoo_is_waited_for():
@@ -128,7 +131,8 @@ def test_a_diverged_run_teaches_chance_accuracy():
     simulation = RequestSimulation(program=failing(FinetuneInput, "Diverged", "loss is NaN at step 12"))
     status = simulation.end()
     assert (status["phase"], status["message"]) == ("Failed", "loss is NaN at step 12")
-    assert simulation.learned[0].record.runs[0].accuracy == pytest.approx(0.1)
+    ((_, (learned,)),) = simulation.learned
+    assert learned.accuracy == pytest.approx(0.1)
 
 
 def test_an_invalid_result_is_tried_once_more():
@@ -172,7 +176,7 @@ def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():
     assert simulation.end()["phase"] == "Succeeded"
     assert simulation.inputs["probe"].models[0].frozen_stages_missing == (0, 1, 2, 3, 4, 5)
     assert simulation.inputs["finetune"].regimes[0].frozen_stages == 5
-    assert len(simulation.step_times) == 1
+    assert simulation.zoo.models[0].step_times == (row,)
 
 
 def test_a_suspended_request_is_probed_and_planned_only():
@@ -181,7 +185,7 @@ def test_a_suspended_request_is_probed_and_planned_only():
     assert status["phase"] == "Planned"
     assert status["schedule"]["model"]
     assert simulation.created == ["probe"]
-    assert simulation.step().requeue_seconds is None
+    assert simulation.step() is None
     simulation.spec = {}
     assert simulation.end()["phase"] == "Succeeded"
 

@@ -1,12 +1,17 @@
+"""Searches from their creation to their end, over a cluster and an S3 in memory."""
+
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from memory.world import World
 from simulation import UID, Simulation, run, step_seconds
 
 from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.step_times import profiled
 from nasoa_runtime.boundary import EvaluateInput, PretrainInput, ProfileInput
+from nasoa_runtime.storage.zoo import publish
+
+ANOTHER_UID = "11111111-0000-4000-8000-000000000009"
 
 SMALL = {
     "parallelism": 2,
@@ -58,7 +63,7 @@ def test_step_times_are_measured_before_anything_is_trained(whole):
 
 
 def test_every_job_is_deleted_once_it_is_recorded(whole):
-    whole.step()
+    assert whole.deleted == whole.created
     assert whole.jobs == {}
 
 
@@ -67,17 +72,6 @@ def test_every_transition_has_its_event(whole):
     assert {"StepTimesMeasured", "GenerationStarted", "LevelEnded", "ModelsSelected", "ModelsPretrained"} <= set(
         whole.events
     )
-
-
-@settings(max_examples=15, deadline=None)
-@given(deaths=st.sets(st.integers(1, 160), min_size=1, max_size=40))
-def test_an_operator_that_dies_anywhere_changes_nothing(whole, deaths):
-    simulation = Simulation(SMALL, interrupted=lambda part: part in deaths)
-    simulation.end()
-    assert simulation.evaluated("block") == whole.evaluated("block")
-    assert simulation.evaluated("macro") == whole.evaluated("macro")
-    assert simulation.created == whole.created
-    assert simulation.documents.keys() == whole.documents.keys()
 
 
 def test_another_seed_gives_another_search(whole):
@@ -92,8 +86,8 @@ def test_a_failed_evaluation_is_recorded_and_stops_nothing():
     status = simulation.end()
     assert status["phase"] == "Succeeded"
     assert (status["evaluated"], status["failed"]) == (12, 1)
-    record = simulation.documents["block/g0001/evaluations.json"]["evaluations"][0]
-    assert (record["failure"], record["accuracy"]) == ("OutOfMemory", None)
+    record = simulation.records.evaluations("block", 1).evaluations[0]
+    assert (record.failure, record.accuracy) == ("OutOfMemory", None)
 
 
 def test_an_invalid_result_is_tried_once_more_and_only_for_its_index():
@@ -115,7 +109,7 @@ def test_a_result_that_stays_invalid_is_a_failed_evaluation():
 
     simulation = Simulation(SMALL, program=program)
     assert simulation.end()["failed"] == 1
-    assert simulation.documents["block/g0000/evaluations.json"]["evaluations"][0]["failure"] == "InvalidResult"
+    assert simulation.records.evaluations("block", 0).evaluations[0].failure == "InvalidResult"
 
 
 def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
@@ -131,14 +125,14 @@ def test_a_space_with_fewer_members_than_wanted_ends_and_says_so():
     tiny = SMALL | {"space": {"operations": [0], "maxLayers": 1, "maxConnections": 0}}
     simulation = Simulation(tiny | {"blockPhase": {"generations": 3, "imageSize": 32}})
     simulation.end()
-    assert simulation.documents["block/end.json"]["reason"] == "SpaceExhausted"
+    assert simulation.records.end("block").reason == "SpaceExhausted"
     assert simulation.evaluated("block") == ["0-_16_1-2-2-2"]
 
 
 def test_a_step_time_that_nothing_meets_ends_the_level_after_five_lists():
     simulation = Simulation(SMALL | {"blockPhase": {"generations": 3, "imageSize": 32, "maxStepTime": "1ms"}})
     status = simulation.end()
-    assert simulation.documents["block/end.json"]["reason"] == "NoneWithinStepTime"
+    assert simulation.records.end("block").reason == "NoneWithinStepTime"
     assert sum(step.startswith("block-g0000-profile") for step in simulation.created) == 5
     assert status["phase"] == "Failed"
 
@@ -147,7 +141,7 @@ def test_the_budget_of_evaluations_ends_the_search_early_and_what_was_found_is_p
     simulation = Simulation(SMALL | {"limits": {"maxEvaluations": 8}})
     status = simulation.end()
     assert (status["phase"], status["evaluated"]) == ("Succeeded", 8)
-    assert simulation.documents["macro/end.json"]["reason"] == "EvaluationsSpent"
+    assert simulation.records.end("macro").reason == "EvaluationsSpent"
 
 
 def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
@@ -156,9 +150,7 @@ def test_a_limit_that_strikes_is_persisted_and_what_was_found_is_published():
         SMALL | {"limits": {"maxFailedEvaluations": 3}}, program=with_outcome(diverged, EvaluateInput)
     )
     status = simulation.end()
-    assert simulation.documents["limit.json"]["message"] == (
-        "4 evaluations failed, spec.limits.maxFailedEvaluations is 3"
-    )
+    assert simulation.records.limit.message == ("4 evaluations failed, spec.limits.maxFailedEvaluations is 3")
     assert status["phase"] == "Succeeded"
     assert status["evaluated"] == 8
 
@@ -168,7 +160,7 @@ def test_a_model_that_cannot_be_pretrained_is_left_out():
     simulation = Simulation(SMALL, program=with_outcome(failed, PretrainInput))
     status = simulation.end()
     assert status["zoo"]["models"] == 2
-    assert simulation.documents["pretrained.json"]["failed"][0]["message"] == "loss is NaN"
+    assert simulation.records.pretrained.failed[0].message == "loss is NaN"
 
 
 def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
@@ -181,10 +173,12 @@ def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
 def test_a_search_that_fails_leaves_no_job_as_nobody_looks_at_it_again():
     failed = PodOutcome(0, failure="Error", message="exit code 1 (Error)")
     simulation = Simulation(SMALL, program=with_outcome(failed, ProfileInput))
-    while simulation.status.get("phase") != "Failed":
-        made = simulation.step()
-    # The plan that says that it has failed is the last one: an ended search is not reconciled any more.
-    assert len(made.delete_jobs) == 1
+    simulation.reconcile()
+    simulation.world.finish_jobs()
+    simulation.reconcile()
+    # The look that says that it has failed is the last one: an ended search is not looked at any more.
+    assert simulation.status["phase"] == "Failed"
+    assert simulation.deleted == ["block-g0000-profile0"]
     assert simulation.jobs == {}
 
 
@@ -202,33 +196,47 @@ def test_a_suspended_search_creates_nothing_and_goes_on_afterwards():
         simulation.step()
     assert simulation.created == []
     assert simulation.status["phase"] == "Suspended"
-    assert simulation.step().requeue_seconds is None
+    assert simulation.step() is None
     simulation.spec = SMALL
     assert simulation.end()["phase"] == "Succeeded"
 
 
 def test_a_zoo_that_belongs_to_another_search_is_refused():
-    simulation = Simulation(SMALL, zoo_owner="11111111-0000-4000-8000-000000000009")
+    world = World(run)
+    publish(world.store, world.bucket, "fashion", ANOTHER_UID, [])
+    simulation = Simulation(SMALL, world=world)
     simulation.step()
     accepted = simulation.status["conditions"][0]
     assert (accepted["status"], accepted["reason"]) == ("False", "ZooBelongsToAnother")
     assert "choose another name" in accepted["message"]
-    assert simulation.documents == {}
+    assert simulation.recorded == {}
 
 
-def test_the_records_of_another_namespace_cannot_be_taken_over(whole):
-    earlier = dict(whole.documents)
-    earlier["spec.json"] = earlier["spec.json"] | {"namespace": "somebody-else"}
-    simulation = Simulation(SMALL | {"resumeFrom": UID}, documents=earlier)
+def with_records(earlier, kept):
+    """A world in which the documents of an earlier search are, as far as their keys are to be kept."""
+    world = World(run)
+    for key, body in earlier.recorded.items():
+        if kept(key):
+            world.store.put(f"s3://{world.bucket}/{earlier.prefix}{key}", body)
+    return world
+
+
+def test_the_records_of_another_namespace_cannot_be_taken_over():
+    world = World(run)
+    earlier = Simulation(SMALL, world=world, namespace="somebody-else")
+    earlier.step()
+    before = earlier.recorded
+    assert before
+    simulation = Simulation(SMALL | {"resumeFrom": UID}, world=world, uid=ANOTHER_UID)
     simulation.step()
     accepted = simulation.status["conditions"][0]
     assert (accepted["status"], accepted["reason"]) == ("False", "NothingToResume")
-    assert simulation.documents == earlier
+    assert simulation.recorded == before
 
 
 def test_a_search_goes_on_from_the_records_of_an_earlier_one(whole):
-    begun = {key: body for key, body in whole.documents.items() if key == "spec.json" or "/g0000/" in key}
-    simulation = Simulation(SMALL | {"resumeFrom": UID}, documents=begun)
+    world = with_records(whole, lambda key: key == "spec.json" or "/g0000/" in key)
+    simulation = Simulation(SMALL | {"resumeFrom": UID}, world=world, uid=ANOTHER_UID)
     simulation.end()
     assert simulation.evaluated("macro") == whole.evaluated("macro")
     assert "block-g0000-evaluate" not in simulation.created
@@ -248,24 +256,58 @@ def test_the_size_of_the_space_is_reported(whole):
 def test_the_wall_clock_limit_counts_from_the_creation():
     simulation = Simulation(SMALL | {"limits": {"maxWallClock": "10s"}})
     status = simulation.end()
-    assert simulation.documents["limit.json"]["message"].endswith("spec.limits.maxWallClock is 10s")
+    assert simulation.records.limit.message.endswith("spec.limits.maxWallClock is 10s")
     assert status["phase"] == "Failed"
 
 
 def test_suspending_asks_for_what_differs_and_only_of_jobs_that_run():
     simulation = Simulation(SMALL)
-    while not simulation.created:
-        simulation.step()
-    step = simulation.created[-1]
-    finished = simulation.jobs[step]
-    simulation.jobs = {step: dataclasses.replace(finished, finished=False, active=1, outcomes=())}
+    simulation.reconcile()
+    (job,) = simulation.jobs.values()
     simulation.spec = SMALL | {"suspend": True}
-    suspending = simulation.step()
-    assert [(s.name, s.suspend) for s in suspending.suspensions] == [(finished.name, True)]
-    assert suspending.requeue_seconds == 3.0
-    simulation.jobs = {step: dataclasses.replace(finished, finished=False, suspended=True, outcomes=())}
-    suspended = simulation.step()
-    assert suspended.suspensions == ()
-    assert suspended.requeue_seconds is None
-    simulation.jobs = {step: finished}
-    assert simulation.step().suspensions == ()
+    assert simulation.reconcile() == 3.0
+    assert simulation.world.cluster.suspensions == [(job["metadata"]["name"], True)]
+    assert simulation.reconcile() is None
+    assert len(simulation.world.cluster.suspensions) == 1
+    simulation.spec = SMALL
+    simulation.reconcile()
+    assert simulation.world.cluster.suspensions[1:] == [(job["metadata"]["name"], False)]
+    assert simulation.end()["phase"] == "Succeeded"
+
+
+def test_a_job_that_has_finished_is_not_suspended():
+    simulation = Simulation(SMALL)
+    simulation.step()
+    simulation.spec = SMALL | {"suspend": True}
+    simulation.reconcile()
+    assert simulation.world.cluster.suspensions == []
+
+
+def test_a_job_that_a_queue_admits_is_suspended_through_its_workload():
+    queued = SMALL | {"podTemplate": {"queueName": "team-queue"}}
+    simulation = Simulation(queued)
+    simulation.reconcile()
+    (job,) = simulation.jobs.values()
+    assert job["spec"]["suspend"] is True
+    simulation.world.cluster.admit()
+    simulation.spec = queued | {"suspend": True}
+    simulation.reconcile()
+    simulation.world.finish_jobs()
+    (kept,) = simulation.jobs.values()
+    assert kept["spec"]["suspend"] is True
+    simulation.spec = queued
+    assert simulation.end()["phase"] == "Succeeded"
+
+
+def test_a_step_time_that_a_pod_has_told_while_it_ran_counts_before_the_one_that_it_left():
+    simulation = Simulation(SMALL)
+    simulation.reconcile()
+    (job,) = simulation.jobs.values()
+    told = simulation.inputs["block-g0000-profile0"].architectures[0].architecture
+    simulation.world.metrics.said[job["metadata"]["uid"]] = {profiled(told): 0.25}
+    simulation.step()
+    simulation.reconcile()
+    first, second, *_ = simulation.records.measurements("block", 0, 0).measurements
+    assert (first.step_seconds, first.source) == (0.25, "prometheus")
+    assert first.difference_seconds == pytest.approx(0.25 - step_seconds(told))
+    assert (second.step_seconds, second.source) == (step_seconds(second.encoding), "termination-message")

@@ -1,27 +1,40 @@
-"""The store against moto's server. That conditional writes are atomic is shown in tests/cluster on a real service."""
+"""The store against moto's server, and the store in memory, which must do the same.
+
+That conditional writes are atomic is shown in tests/cluster on a real service.
+"""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from memory.store import MemoryStore
 from s3 import an_empty_store
 
-from nasoa_runtime.storage import s3 as stores
+from nasoa_runtime.storage import objects, s3
 from nasoa_runtime.storage.s3 import (
     Contended,
     InvalidUriError,
     MissingObject,
     NoSuchBucket,
     ObjectStore,
+    S3Store,
     S3Uri,
     StoreDenied,
+    StoreError,
     StoreUnavailable,
     connect,
 )
 
 
+@pytest.fixture(params=["moto's server", "memory"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return MemoryStore("state")
+    return an_empty_store(request.getfixturevalue("endpoint"), "state")
+
+
 @pytest.fixture
-def store(endpoint: str) -> ObjectStore:
+def served(endpoint: str) -> S3Store:
     return an_empty_store(endpoint, "state")
 
 
@@ -66,18 +79,27 @@ def test_an_object_comes_back_as_it_was_put(store: ObjectStore, tmp_path) -> Non
     assert store.get("s3://state/a/b").body == b"0123456789"
     assert store.head("s3://state/a/b").size == 10
     assert store.get_range("s3://state/a/b", 2, 3).body == b"234"
-    store.download("s3://state/a/b", tmp_path / "b")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("b", b"0123456789")]
+    assert store.get_range("s3://state/a/b", 8, 20).body == b"89"
+    assert store.get_range("s3://state/a/c", 0, 3) is None
+    (tmp_path / "b").write_bytes(b"0123456789")
     store.put_file("s3://state/a/c", tmp_path / "b")
     store.copy("s3://state/a/c", "s3://state/d")
     assert [(listed.key, listed.size) for listed in store.list("s3://state/a/")] == [("a/b", 10), ("a/c", 10)]
     assert store.get("s3://state/d").body == b"0123456789"
 
 
-def test_listing_goes_on_behind_a_thousand_objects(store: ObjectStore) -> None:
+def test_a_range_behind_the_end_of_an_object_is_an_error(store: ObjectStore) -> None:
+    store.put("s3://state/empty", b"")
+    with pytest.raises(StoreError):
+        store.get_range("s3://state/empty", 0, 10)
+
+
+def test_listing_goes_on_behind_a_thousand_objects(served: S3Store) -> None:
     for number in range(1005):
-        store.put(f"s3://state/many/{number:04d}", b"")
-    assert [listed.key for listed in store.list("s3://state/many/")] == [f"many/{number:04d}" for number in range(1005)]
+        served.put(f"s3://state/many/{number:04d}", b"")
+    assert [listed.key for listed in served.list("s3://state/many/")] == [
+        f"many/{number:04d}" for number in range(1005)
+    ]
 
 
 def test_what_was_created_first_counts(store: ObjectStore) -> None:
@@ -117,7 +139,7 @@ def test_an_update_starts_again_when_another_was_faster(store: ObjectStore) -> N
 
 
 def test_an_update_gives_up_when_others_are_faster_every_time(store: ObjectStore, monkeypatch) -> None:
-    monkeypatch.setattr(stores, "LONGEST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(objects, "LONGEST_PAUSE_SECONDS", 0.0)
 
     def change(body: bytes | None) -> bytes:
         store.put("s3://state/busy", (body or b"") + b".")
@@ -141,16 +163,13 @@ def test_a_missing_bucket_is_named(store: ObjectStore, action) -> None:
         action(store)
 
 
-def test_a_missing_object_to_copy_or_download_is_named(store: ObjectStore, tmp_path) -> None:
+def test_a_missing_object_to_copy_is_named(store: ObjectStore) -> None:
     with pytest.raises(MissingObject, match="s3://state/gone: there is no such object"):
         store.copy("s3://state/gone", "s3://state/target")
-    with pytest.raises(MissingObject, match="s3://state/gone: there is no such object"):
-        store.download("s3://state/gone", tmp_path / "gone")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_service_that_is_down_is_a_temporary_error(monkeypatch) -> None:
-    monkeypatch.setattr(stores, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         store = connect(f"http://127.0.0.1:{unused.getsockname()[1]}", access_key="a-key", secret_key="a-secret")
@@ -168,17 +187,17 @@ def test_without_credentials_the_error_says_which_variables_to_set(endpoint: str
         connect(endpoint).get("s3://state/a")
 
 
-def test_threads_may_share_a_store(store: ObjectStore) -> None:
+def test_threads_may_share_a_store(served: S3Store) -> None:
     with ThreadPoolExecutor(8) as pool:
-        created = list(pool.map(lambda number: store.create("s3://state/shared", b"%d" % number), range(8)))
+        created = list(pool.map(lambda number: served.create("s3://state/shared", b"%d" % number), range(8)))
     assert created.count(True) >= 1
-    assert store.get("s3://state/shared") is not None
+    assert served.get("s3://state/shared") is not None
 
 
-def test_requests_are_told_by_their_operation(store: ObjectStore) -> None:
+def test_requests_are_told_by_their_operation(served: S3Store) -> None:
     heard: list[str] = []
-    store.on_request(heard.append)
-    store.create("s3://state/a", b"1")
-    store.get("s3://state/a")
-    list(store.list("s3://state/"))
+    served.on_request(heard.append)
+    served.create("s3://state/a", b"1")
+    served.get("s3://state/a")
+    list(served.list("s3://state/"))
     assert heard == ["PutObject", "GetObject", "ListObjectsV2"]
