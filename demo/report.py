@@ -10,7 +10,7 @@ import matplotlib as mpl
 from rich.console import Console
 from rich.table import Table
 
-from demo.environment import SYSTEM_BUCKET
+from demo.cluster import SYSTEM_BUCKET
 from nasoa_runtime.storage.s3 import ObjectStore
 
 mpl.use("Agg")
