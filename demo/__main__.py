@@ -104,7 +104,7 @@ class Demo:
         self.console.print()
         report.print_requests(self.console, requests)
         picture = OUTPUT / "pareto-front.png"
-        report.draw_front(report.evaluations(store, search["metadata"]["uid"]), zoo["models"], picture)
+        report.draw_front(report.evaluated(store, search["metadata"]["uid"]), zoo["models"], picture)
         self.console.print(f"\nPareto front: {picture.relative_to(environment.ROOT)}", highlight=False)
         self.console.print("\n[bold]kubectl get nassearch,finetunerequest[/]")
         shown = self.cluster.kubectl("get", "nassearch,finetunerequest", "-n", environment.TENANT_NAMESPACE)

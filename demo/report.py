@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,50 +11,35 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.cluster import SYSTEM_BUCKET
+from nasoa_runtime.search.front import pareto_front
+from nasoa_runtime.search.individuals import LEVELS, Individual, Level
+from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.s3 import ObjectStore
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import StrMethodFormatter
 
-COLOURS = {"block": "#4477aa", "macro": "#cc6677"}
+COLOURS: dict[Level, str] = {"block": "#4477aa", "macro": "#cc6677"}
 
 
-def evaluations(store: ObjectStore, search_uid: str) -> dict[str, list[dict[str, Any]]]:
+def evaluated(store: ObjectStore, search_uid: str) -> dict[Level, tuple[Individual, ...]]:
     """What a search evaluated, by level, from its records in S3."""
-    found: dict[str, list[dict[str, Any]]] = {"block": [], "macro": []}
-    for listed in sorted(store.list(f"s3://{SYSTEM_BUCKET}/searches/{search_uid}/"), key=lambda item: item.key):
-        parts = listed.key.split("/")
-        if parts[-1] == "evaluations.json":
-            record = store.get(f"s3://{SYSTEM_BUCKET}/{listed.key}")
-            if record is not None:
-                found[parts[2]].extend(json.loads(record.body)["evaluations"])
-    return found
+    records = DocumentStore(store, SYSTEM_BUCKET).search_records(search_uid)
+    return {level: records.individuals(level) for level in LEVELS}
 
 
-def draw_front(found: dict[str, list[dict[str, Any]]], zoo: list[dict[str, Any]], path: Path) -> None:
+def draw_front(found: Mapping[Level, Sequence[Individual]], zoo: list[dict[str, Any]], path: Path) -> None:
     """Draw accuracy over step time: everything evaluated, each level's front, and the zoo's models."""
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for level, colour in COLOURS.items():
-        good = [e for e in found[level] if e["accuracy"] is not None]
+    for level in LEVELS:
+        good = [i for i in found[level] if i.accuracy is not None]
         if not good:
             continue
-        axes.scatter(
-            [1000 * e["stepSeconds"] for e in good],
-            [100 * e["accuracy"] for e in good],
-            color=colour,
-            alpha=0.6,
-            label=f"{level} level, {len(good)} evaluated",
-        )
-        front = pareto(good)
-        axes.plot(
-            [1000 * e["stepSeconds"] for e in front],
-            [100 * e["accuracy"] for e in front],
-            color=colour,
-            linewidth=1.2,
-            drawstyle="steps-post",
-        )
-    times = {e["encoding"]: e["stepSeconds"] for e in found["macro"]}
+        axes.scatter(*points(good), color=COLOURS[level], alpha=0.6, label=f"{level} level, {len(good)} evaluated")
+        front = sorted(pareto_front(good), key=lambda i: i.step_seconds)
+        axes.plot(*points(front), color=COLOURS[level], linewidth=1.2, drawstyle="steps-post")
+    times = {i.encoding: i.step_seconds for i in found["macro"]}
     for index, model in enumerate(sorted(zoo, key=lambda m: times[m["architecture"]])):
         at = (1000 * times[model["architecture"]], 100 * model["source_accuracy"])
         axes.scatter(*at, marker="*", s=180, color="#ddaa33", edgecolor="black", zorder=3)
@@ -76,13 +61,9 @@ def draw_front(found: dict[str, list[dict[str, Any]]], zoo: list[dict[str, Any]]
     plt.close(figure)
 
 
-def pareto(good: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The members that nothing is both faster and more accurate than, fastest first."""
-    front: list[dict[str, Any]] = []
-    for e in sorted(good, key=lambda e: (e["stepSeconds"], -e["accuracy"])):
-        if not front or e["accuracy"] > front[-1]["accuracy"]:
-            front.append(e)
-    return front
+def points(individuals: Sequence[Individual]) -> tuple[list[float], list[float]]:
+    """Step times in milliseconds and accuracies in percent."""
+    return [1000 * i.step_seconds for i in individuals], [100 * (i.accuracy or 0.0) for i in individuals]
 
 
 def print_zoo(console: Console, manifest: dict[str, Any]) -> None:

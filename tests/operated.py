@@ -265,10 +265,10 @@ class Team:
         """What a search proposed, measured, decided, evaluated and selected: part -> figures, in their order."""
         uid = self.get("nassearch", name)["metadata"]["uid"]
         fields = {
-            "candidates": ("encoding", "slot", "parents", "mutations"),
-            "measurements": ("encoding", "stepSeconds", "failure"),
-            "members": ("encoding", "stepSeconds"),
-            "evaluations": ("encoding", "stepSeconds", "accuracy", "failure"),
+            "proposals": ("encoding", "slot", "parents", "mutations"),
+            "measurements": ("encoding", "step_seconds", "failure"),
+            "members": ("encoding", "step_seconds"),
+            "evaluations": ("encoding", "step_seconds", "accuracy", "failure"),
             "models": ("encoding", "accuracy", "weights_digest"),
         }
         found: dict[str, list[tuple[Any, ...]]] = {}

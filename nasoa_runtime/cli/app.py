@@ -15,6 +15,7 @@ from nasoa_runtime.cli.common import RefusedError
 from nasoa_runtime.cli.planning import plan
 from nasoa_runtime.cli.predictors import policy, predictor
 from nasoa_runtime.cli.zoos import zoo
+from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.pods.failures import BadInputError
 from nasoa_runtime.storage.s3 import StoreError, StoreUnavailable
 from nasoa_runtime.storage.zoo import ZooError
@@ -41,7 +42,7 @@ def main() -> None:
         app()
     except StoreUnavailable as error:
         fail(error, UNAVAILABLE)
-    except (RefusedError, BadInputError, StoreError, ZooError, ValueError, OSError) as error:
+    except (RefusedError, BadInputError, StoreError, UnreadableDocumentError, ZooError, ValueError, OSError) as error:
         fail(error, REFUSED)
 
 

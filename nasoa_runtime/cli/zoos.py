@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from nasoa_runtime.boundary import Extractor, Precision
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, system_store, table
+from nasoa_runtime.documents.base import dump
 from nasoa_runtime.storage.zoo import IMPORT, NAME, list_zoos, publish, read_manifest
 
 zoo = typer.Typer(no_args_is_help=True, help="The zoos of pretrained models.")
@@ -69,7 +71,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the zoo.")], as_json:
         for model in manifest.models
     ]
     columns = ("model", "architecture", "source", "accuracy", "parameters", "macs", "fastest step ms", "rows", "rank")
-    document = manifest.model_dump(mode="json", by_alias=True)
+    document = json.loads(dump(manifest))
     answer(document, as_json, facts(name, head), table("models", columns, rows))
 
 

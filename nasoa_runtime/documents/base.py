@@ -29,7 +29,7 @@ class UnreadableDocumentError(Exception):
 class Document(Record):
     """Base of persisted documents: frozen, and closed to keys that it does not know."""
 
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2
     """Version of this document's shape; rises with every change that an older reader would misread."""
 
 

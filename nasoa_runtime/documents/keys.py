@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-Level = Literal["block", "macro"]
-LEVELS: tuple[Level, ...] = ("block", "macro")
+from nasoa_runtime.search.individuals import LEVELS, Level
 
 _SUFFIX = ".json"
 
@@ -24,6 +22,28 @@ def generation_part(generation: int) -> str:
 
 
 @dataclass(frozen=True)
+class SearchPart:
+    """Which of a search's documents: its name, and where in the levels it belongs."""
+
+    name: str
+    """Such as ``spec``, ``end`` (of a level), ``evaluations`` (of a generation), ``profile`` (of a list)."""
+    level: Level | None = None
+    generation: int | None = None
+    list_index: int | None = None
+
+    def __str__(self) -> str:
+        """The part of the key below the search's prefix, without its suffix."""
+        name = self.name if self.list_index is None else f"{self.name}-{self.list_index}"
+        generation = None if self.generation is None else generation_part(self.generation)
+        return "/".join(part for part in (self.level, generation, name) if part is not None)
+
+
+_SEARCH_PART = re.compile(
+    rf"(?:(?P<level>{'|'.join(LEVELS)})/)?(?:g(?P<generation>\d{{4,}})/)?(?P<name>[a-z]+)(?:-(?P<list>\d+))?"
+)
+
+
+@dataclass(frozen=True)
 class SearchKeys:
     """Keys of one search's documents; ``uid`` is that of the search whose records these are."""
 
@@ -34,29 +54,20 @@ class SearchKeys:
         """Below which all of them are."""
         return f"searches/{self.uid}/"
 
-    def of(self, *parts: str) -> str:
-        """The key of the document at ``parts``, such as ``stop``, or ``block`` and ``end``."""
-        return self.prefix + "/".join(parts) + _SUFFIX
+    def of(self, part: SearchPart) -> str:
+        """The key of a document."""
+        return f"{self.prefix}{part}{_SUFFIX}"
 
-    def proposals(self, level: Level, generation: int, index: int) -> str:
-        """List ``index`` of a generation's proposed architectures."""
-        return self.of(level, generation_part(generation), f"list-{index}")
-
-    def measurements(self, level: Level, generation: int, index: int) -> str:
-        """What was measured of list ``index``."""
-        return self.of(level, generation_part(generation), f"profile-{index}")
-
-    def members(self, level: Level, generation: int) -> str:
-        """Who a generation's members are."""
-        return self.of(level, generation_part(generation), "generation")
-
-    def evaluations(self, level: Level, generation: int) -> str:
-        """What a generation's members reached."""
-        return self.of(level, generation_part(generation), "evaluations")
-
-    def end(self, level: Level) -> str:
-        """How a level ended."""
-        return self.of(level, "end")
+    def part_of(self, key: str) -> SearchPart | None:
+        """Which document is at ``key``; ``None`` for a key that no document of this search has."""
+        inside = key.removeprefix(self.prefix).removesuffix(_SUFFIX)
+        found = _SEARCH_PART.fullmatch(inside)
+        if found is None:
+            return None
+        level: Level | None = next((level for level in LEVELS if level == found["level"]), None)
+        generation = None if found["generation"] is None else int(found["generation"])
+        part = SearchPart(found["name"], level, generation, None if found["list"] is None else int(found["list"]))
+        return part if self.of(part) == key else None
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,10 @@ class RequestKeys:
     def of(self, name: str) -> str:
         """The key of the document ``name``."""
         return f"{self.prefix}{name}{_SUFFIX}"
+
+    def name_of(self, key: str) -> str:
+        """The name of the document at ``key``."""
+        return key.removeprefix(self.prefix).removesuffix(_SUFFIX)
 
 
 @dataclass(frozen=True)

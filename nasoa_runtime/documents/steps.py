@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from nasoa_runtime.documents.keys import Level, generation_part
+from nasoa_runtime.documents.keys import generation_part
+from nasoa_runtime.search.individuals import Level
 
 _RETRY = "-retry"
 _GENERATION = re.compile(r"(?P<level>block|macro)-g(?P<generation>\d{4,})-(?:profile(?P<list>\d+)|evaluate)")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary import (
     Accuracy,
@@ -13,8 +13,8 @@ from nasoa_runtime.boundary import (
     Preprocessing,
     Record,
     StepTime,
-    canonical_json,
 )
+from nasoa_runtime.documents.base import Document
 
 IMPORT = "import"
 """Owner of a zoo that models are imported into."""
@@ -69,12 +69,9 @@ class ZooModel(Record):
         return self
 
 
-class ZooManifest(Record):
+class ZooManifest(Document):
     """What a zoo consists of."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    format_version: Literal[1] = Field(default=1, alias="formatVersion")
     name: str = Field(pattern=NAME)
     owner: str = Field(min_length=1, max_length=64)
     """UID of the search that publishes to it, or :data:`IMPORT`."""
@@ -94,10 +91,12 @@ class ZooManifest(Record):
             raise ValueError(msg)
         return self
 
-    def to_json(self) -> bytes:
-        """Canonical JSON, as it is stored."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
-
     def model(self, name: str) -> ZooModel | None:
         """The model of this name."""
         return next((model for model in self.models if model.name == name), None)
+
+
+class RegisteredExtractor(Document):
+    """A feature extractor that new zoos may be pinned to, under its name."""
+
+    extractor: Extractor

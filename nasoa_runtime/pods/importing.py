@@ -15,11 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from nasoa_runtime.boundary import Extractor, Precision, Preprocessing, canonical_json, digest
+from nasoa_runtime.boundary import Extractor, Precision, Preprocessing, digest
 from nasoa_runtime.cli.common import RefusedError
 from nasoa_runtime.cli.zoos import CLASS_NAMES_KEPT
+from nasoa_runtime.documents.base import UnreadableDocumentError, dump
+from nasoa_runtime.documents.keys import extractor_key, extractor_weights_key
+from nasoa_runtime.documents.zoo import RegisteredExtractor
 from nasoa_runtime.pods.training.models import build_model, head_of
-from nasoa_runtime.storage.s3 import ObjectStore, UnreadableObjectError
+from nasoa_runtime.storage.s3 import ObjectStore
 from nasoa_runtime.storage.zoo import ZooModel, weights_uri
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -258,13 +261,13 @@ def as_extractor(store: ObjectStore, bucket: str, name: str, prepared: Prepared)
     extractor = Extractor(
         name=name,
         architecture=prepared.architecture,
-        weights_uri=f"s3://{bucket}/zoo/extractors/{name}-{prepared.digest[:12]}.safetensors",
+        weights_uri=f"s3://{bucket}/{extractor_weights_key(name, prepared.digest)}",
         weights_digest=prepared.digest,
         preprocessing=prepared.preprocessing,
     )
     store_once(store, extractor.weights_uri, prepared)
-    body = canonical_json(extractor.model_dump(mode="json"))
-    if store.create_or_read(f"s3://{bucket}/zoo/extractors/{name}.json", body) != body:
+    body = dump(RegisteredExtractor(extractor=extractor))
+    if store.create_or_read(f"s3://{bucket}/{extractor_key(name)}", body) != body:
         msg = f"there is another extractor {name!r}, which zoos may be pinned to: choose another name"
         raise RefusedError(msg)
     return extractor
@@ -273,4 +276,4 @@ def as_extractor(store: ObjectStore, bucket: str, name: str, prepared: Prepared)
 def store_once(store: ObjectStore, uri: str, prepared: Prepared) -> None:
     """Write the weights, unless they are there."""
     if digest(store.create_or_read(uri, prepared.body)) != prepared.digest:
-        raise UnreadableObjectError(uri, "its name holds a digest that its content does not have")
+        raise UnreadableDocumentError(uri, "its name holds a digest that its content does not have")

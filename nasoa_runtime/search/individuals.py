@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Level = Literal["block", "macro"]
+LEVELS: tuple[Level, ...] = ("block", "macro")
+"""In their order."""
 
 
 @dataclass(frozen=True)

@@ -63,15 +63,6 @@ class InvalidUriError(StoreError, ValueError):
     """The text is no ``s3://bucket/key``."""
 
 
-class UnreadableObjectError(StoreError):
-    """An object's content is not what it should be. Nobody may overwrite it: it may be somebody's only copy."""
-
-    def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"{uri} can't be read: {reason}. It is left as it is; restore or remove it.")
-        self.uri = uri
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class S3Uri:
     """An address, ``s3://bucket/key``; a key that ends in ``/`` or is empty is a prefix."""

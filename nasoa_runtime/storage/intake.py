@@ -8,7 +8,9 @@ import zipfile
 import numpy as np
 
 from nasoa_runtime.boundary import digest
-from nasoa_runtime.storage.s3 import MissingObject, ObjectStore, UnreadableObjectError
+from nasoa_runtime.documents.base import UnreadableDocumentError
+from nasoa_runtime.documents.keys import ZooKeys
+from nasoa_runtime.storage.s3 import MissingObject, ObjectStore
 from nasoa_runtime.storage.weights import InvalidWeights, verify_weights
 from nasoa_runtime.storage.zoo import ZooError, ZooModel, weights_uri
 
@@ -62,7 +64,7 @@ def admit_prototypes(store: ObjectStore, bucket: str, zoo: str, source: str, uri
         msg = f"{uri}: there are no prototypes of at most {LARGEST_PROTOTYPES_BYTES} bytes"
         raise MissingObject(msg)
     check_prototypes(found.body, uri)
-    target = f"s3://{bucket}/zoo/{zoo}/sources/{source}-{digest(found.body)[:12]}.npz"
+    target = f"s3://{bucket}/{ZooKeys(zoo).prototypes(source, digest(found.body))}"
     _create_same(store, target, found.body)
     return target
 
@@ -95,4 +97,4 @@ def check_prototypes(body: bytes, uri: str) -> None:
 def _create_same(store: ObjectStore, uri: str, body: bytes) -> None:
     """Create an object whose name holds its digest; one that is there already must be the same."""
     if digest(store.create_or_read(uri, body)) != digest(body):
-        raise UnreadableObjectError(uri, "its name holds a digest that its content does not have")
+        raise UnreadableDocumentError(uri, "its name holds a digest that its content does not have")

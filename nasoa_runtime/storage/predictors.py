@@ -20,11 +20,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nasoa_runtime.boundary import canonical_json, digest
+from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.online.errors import UnreadableState
 from nasoa_runtime.online.features import RunDescription
 from nasoa_runtime.online.state import APPLIED_WINDOW, Outcome, PredictorState
 from nasoa_runtime.online.warm_start import warm_started
-from nasoa_runtime.storage.s3 import Contended, ObjectStore, UnreadableObjectError
+from nasoa_runtime.storage.s3 import Contended, ObjectStore
 
 FORMAT_VERSION = 1
 ATTEMPTS = 50
@@ -67,7 +68,7 @@ def read_state(store: ObjectStore, bucket: str, zoo: str, models: Sequence[str] 
     """The zoo's predictor with a column for each of ``models``; a warm-started one where no request was learned yet.
 
     Raises:
-        UnreadableObjectError: there is a state that this version can't read. It is left as it is.
+        UnreadableDocumentError: there is a state that this version can't read. It is left as it is.
     """
     keys = _Keys(bucket, zoo)
     found = store.get(keys.state)
@@ -89,7 +90,7 @@ def learn_once(
         models: names of the zoo's models; new ones get a column.
 
     Raises:
-        UnreadableObjectError: the state or the record in S3 can't be read; both are left as they are.
+        UnreadableDocumentError: the state or the record in S3 can't be read; both are left as they are.
     """
     keys = _Keys(bucket, zoo)
     uri = keys.outcome(uid)
@@ -121,7 +122,7 @@ def read_outcomes(store: ObjectStore, bucket: str, zoo: str) -> tuple[tuple[str,
     Those recorded but not applied yet come last, in the order in which they were recorded.
 
     Raises:
-        UnreadableObjectError: a record or a marker can't be read.
+        UnreadableDocumentError: a record or a marker can't be read.
     """
     keys = _Keys(bucket, zoo)
     found = store.get(keys.state)
@@ -151,7 +152,7 @@ def rebuild(
     are not lost: the swap fails, and the records are read again.
 
     Raises:
-        UnreadableObjectError: a record can't be read.
+        UnreadableDocumentError: a record can't be read.
     """
     keys = _Keys(bucket, zoo)
     for _ in range(ATTEMPTS):
@@ -174,7 +175,7 @@ def outcomes_of(document: Mapping[str, Any], uri: str) -> tuple[Outcome, ...]:
     """The outcomes of a request's record.
 
     Raises:
-        UnreadableObjectError: they are none, or an accuracy is outside [0, 1].
+        UnreadableDocumentError: they are none, or an accuracy is outside [0, 1].
     """
     names = [item.name for item in fields(RunDescription)]
     try:
@@ -183,10 +184,10 @@ def outcomes_of(document: Mapping[str, Any], uri: str) -> tuple[Outcome, ...]:
             for entry in document["outcomes"]
         )
     except (TypeError, KeyError, ValueError) as error:
-        raise UnreadableObjectError(uri, f"it is no record of outcomes: {error!r}") from error
+        raise UnreadableDocumentError(uri, f"it is no record of outcomes: {error!r}") from error
     for outcome in outcomes:
         if not 0.0 <= outcome.accuracy <= 1.0:
-            raise UnreadableObjectError(uri, f"an outcome has accuracy {outcome.accuracy}, outside [0, 1]")
+            raise UnreadableDocumentError(uri, f"an outcome has accuracy {outcome.accuracy}, outside [0, 1]")
     return outcomes
 
 
@@ -194,7 +195,7 @@ def _parse(body: bytes, keys: _Keys) -> PredictorState:
     try:
         return PredictorState.from_bytes(body)
     except UnreadableState as error:
-        raise UnreadableObjectError(keys.state, str(error)) from error
+        raise UnreadableDocumentError(keys.state, str(error)) from error
 
 
 def _parse_or_fresh(body: bytes) -> PredictorState:
@@ -224,7 +225,7 @@ def _marked_version(store: ObjectStore, keys: _Keys, uid: str) -> int | None:
         return None
     version = _document(found.body, uri).get("version")
     if not isinstance(version, int):
-        raise UnreadableObjectError(uri, "it is no marker of an applied request: it lacks a version")
+        raise UnreadableDocumentError(uri, "it is no marker of an applied request: it lacks a version")
     return version
 
 
@@ -242,7 +243,7 @@ def _mark_leaving(store: ObjectStore, keys: _Keys, before: PredictorState, after
 def _read(store: ObjectStore, uri: str) -> dict[str, Any]:
     found = store.get(uri)
     if found is None:
-        raise UnreadableObjectError(uri, "it was listed, but is gone")
+        raise UnreadableDocumentError(uri, "it was listed, but is gone")
     return _document(found.body, uri)
 
 
@@ -250,7 +251,7 @@ def _document(body: bytes, uri: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except ValueError as error:
-        raise UnreadableObjectError(uri, f"it is not JSON: {error}") from error
+        raise UnreadableDocumentError(uri, f"it is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise UnreadableObjectError(uri, "it is not a JSON object")
+        raise UnreadableDocumentError(uri, "it is not a JSON object")
     return document

@@ -27,7 +27,6 @@ from nasoa_runtime.storage.errors import (
     StoreDenied,
     StoreError,
     StoreUnavailable,
-    UnreadableObjectError,
     error_code,
     error_status,
     translated,
@@ -49,7 +48,6 @@ __all__ = [
     "StoreDenied",
     "StoreError",
     "StoreUnavailable",
-    "UnreadableObjectError",
     "connect",
 ]
 

@@ -1,8 +1,6 @@
 """The zoo: its manifest in S3, written by compare-and-swap only.
 
-Keys in the system bucket: ``zoo/<zoo>/manifest.json``, ``zoo/<zoo>/models/<model>/<digest>.safetensors``,
-``zoo/<zoo>/sources/<source>.npz``, ``zoo/extractors/<name>.json``. Files carry a part of their digest in their name
-where it can change, so what a manifest names never changes under it.
+Files carry a part of their digest in their name where it can change, so what a manifest names never changes under it.
 """
 
 from __future__ import annotations
@@ -10,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from nasoa_runtime.boundary import Extractor, StepTime
-from nasoa_runtime.documents.zoo import IMPORT, MOST_ROWS, NAME, ZooManifest, ZooModel
-from nasoa_runtime.storage.s3 import ObjectStore, UnreadableObjectError
+from nasoa_runtime.documents.base import dump, load
+from nasoa_runtime.documents.keys import ZOOS, ZooKeys, extractor_key, zoo_of_manifest
+from nasoa_runtime.documents.zoo import IMPORT, MOST_ROWS, NAME, RegisteredExtractor, ZooManifest, ZooModel
+from nasoa_runtime.storage.s3 import ObjectStore
 
 __all__ = [
     "IMPORT",
@@ -28,8 +26,8 @@ __all__ = [
     "add_step_times",
     "list_zoos",
     "manifest_uri",
-    "parse_manifest",
     "publish",
+    "read_extractor",
     "read_manifest",
     "weights_uri",
 ]
@@ -49,43 +47,40 @@ class ZooOwnedByOther(ZooError):  # noqa: N818
 
 def manifest_uri(bucket: str, zoo: str) -> str:
     """Address of a zoo's manifest."""
-    return f"s3://{bucket}/zoo/{zoo}/manifest.json"
+    return f"s3://{bucket}/{ZooKeys(zoo).manifest}"
 
 
 def weights_uri(bucket: str, zoo: str, model: str, weights_digest: str) -> str:
     """Address of a model's weights."""
-    return f"s3://{bucket}/zoo/{zoo}/models/{model}/{weights_digest[:12]}.safetensors"
-
-
-def parse_manifest(body: bytes, uri: str) -> ZooManifest:
-    """Read a manifest.
-
-    Raises:
-        UnreadableObjectError: it is none that this version can read.
-    """
-    try:
-        return ZooManifest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UnreadableObjectError(uri, f"it is no zoo manifest of format 1: {where}: {first['msg']}") from error
+    return f"s3://{bucket}/{ZooKeys(zoo).weights(model, weights_digest)}"
 
 
 def read_manifest(store: ObjectStore, bucket: str, zoo: str) -> ZooManifest | None:
     """The zoo's manifest, or ``None`` where there is no such zoo.
 
     Raises:
-        UnreadableObjectError: there is one that can't be read.
+        UnreadableDocumentError: there is one that can't be read.
     """
     uri = manifest_uri(bucket, zoo)
     found = store.get(uri)
-    return None if found is None else parse_manifest(found.body, uri)
+    return None if found is None else load(ZooManifest, found.body, uri)
 
 
 def list_zoos(store: ObjectStore, bucket: str) -> tuple[str, ...]:
     """Names of all zoos."""
-    keys = (listed.key.split("/") for listed in store.list(f"s3://{bucket}/zoo/"))
-    return tuple(parts[1] for parts in keys if len(parts) == 3 and parts[2] == "manifest.json")
+    found = (zoo_of_manifest(listed.key) for listed in store.list(f"s3://{bucket}/{ZOOS}"))
+    return tuple(zoo for zoo in found if zoo is not None)
+
+
+def read_extractor(store: ObjectStore, bucket: str, name: str) -> Extractor | None:
+    """The feature extractor that is registered as ``name``, or ``None`` where there is none.
+
+    Raises:
+        UnreadableDocumentError: there is a registration that can't be read.
+    """
+    uri = f"s3://{bucket}/{extractor_key(name)}"
+    found = store.get(uri)
+    return None if found is None else load(RegisteredExtractor, found.body, uri).extractor
 
 
 def publish(
@@ -113,7 +108,7 @@ def publish(
     Raises:
         ZooOwnedByOther: the zoo belongs to somebody else.
         ZooError: its prototypes were made with another extractor.
-        UnreadableObjectError: its manifest can't be read; it is left as it is.
+        UnreadableDocumentError: its manifest can't be read; it is left as it is.
     """
 
     def change(manifest: ZooManifest | None) -> ZooManifest:
@@ -150,7 +145,7 @@ def add_step_times(store: ObjectStore, bucket: str, zoo: str, rows: Mapping[str,
 
     Raises:
         ZooNotFound: there is no such zoo.
-        UnreadableObjectError: its manifest can't be read; it is left as it is.
+        UnreadableDocumentError: its manifest can't be read; it is left as it is.
     """
 
     def change(manifest: ZooManifest | None) -> ZooManifest:
@@ -169,17 +164,17 @@ def _update(
     uri = manifest_uri(bucket, zoo)
 
     def change_body(body: bytes | None) -> bytes | None:
-        before = None if body is None else parse_manifest(body, uri)
+        before = None if body is None else load(ZooManifest, body, uri)
         after = change(before)
         if before is None:
-            return after.to_json()
-        return None if after == before else after.model_copy(update={"version": before.version + 1}).to_json()
+            return dump(after)
+        return None if after == before else dump(after.model_copy(update={"version": before.version + 1}))
 
     written = store.update(uri, change_body)
     if written is None:
         msg = f"there is no zoo {zoo!r}"
         raise ZooNotFound(msg)
-    return parse_manifest(written, uri)
+    return load(ZooManifest, written, uri)
 
 
 def _with_rows_of(model: ZooModel, before: ZooModel) -> ZooModel:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
 
+from nasoa_operator.problems import Problem
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.search import NASSearchSpec
 from nasoa_runtime.architecture.block_space import REFERENCE_CHANNELS
@@ -28,15 +28,7 @@ class Named(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class AcceptanceProblem:
-    """Why a spec is not accepted: the reason and message of its condition `Accepted`."""
-
-    reason: str
-    message: str
-
-
-def search_problems(spec: NASSearchSpec) -> list[AcceptanceProblem]:
+def search_problems(spec: NASSearchSpec) -> list[Problem]:
     """All that is wrong with a search, in the order of its fields; nothing if it can start."""
     macro = spec.macro_phase
     return [
@@ -47,7 +39,7 @@ def search_problems(spec: NASSearchSpec) -> list[AcceptanceProblem]:
     ]
 
 
-def request_problems(spec: FineTuneRequestSpec, models: Iterable[Named]) -> list[AcceptanceProblem]:
+def request_problems(spec: FineTuneRequestSpec, models: Iterable[Named]) -> list[Problem]:
     """All that is wrong with a request to a zoo of ``models``."""
     pinned = spec.pins.model
     names = sorted(model.name for model in models)
@@ -61,16 +53,16 @@ def request_problems(spec: FineTuneRequestSpec, models: Iterable[Named]) -> list
         + (f"; it has {', '.join(names[:NAMED_AT_MOST])}{more}" if names else "; it has none yet")
         + ". Leave pins.model out to let the predictor choose"
     )
-    return [AcceptanceProblem("PinNotInZoo", message)]
+    return [Problem("PinNotInZoo", message)]
 
 
-def _invalid(path: str, texts: Sequence[str], check: Callable[[str], object]) -> Iterator[AcceptanceProblem]:
+def _invalid(path: str, texts: Sequence[str], check: Callable[[str], object]) -> Iterator[Problem]:
     """A problem for each text that ``check`` refuses."""
     for index, text in enumerate(texts):
         try:
             check(text)
         except InvalidArchitecture as error:
-            yield AcceptanceProblem("InvalidArchitecture", f"{path}[{index}] {text!r}: {error}")
+            yield Problem("InvalidArchitecture", f"{path}[{index}] {text!r}: {error}")
 
 
 def _check_candidate_block(text: str) -> None:
@@ -84,7 +76,7 @@ def _check_candidate_block(text: str) -> None:
             raise InvalidArchitecture(msg) from error
 
 
-def _repeated(path: str, texts: Sequence[str]) -> Iterator[AcceptanceProblem]:
+def _repeated(path: str, texts: Sequence[str]) -> Iterator[Problem]:
     """A problem for each valid architecture that is there already under another spelling."""
     seen: dict[str, int] = {}
     for index, text in enumerate(texts):
@@ -93,12 +85,12 @@ def _repeated(path: str, texts: Sequence[str]) -> Iterator[AcceptanceProblem]:
         except InvalidArchitecture:
             continue
         if first != index:
-            yield AcceptanceProblem(
+            yield Problem(
                 "InvalidArchitecture", f"{path}[{index}] {text!r}: is the same network as [{first}]; remove one of them"
             )
 
 
-def _space_problems(spec: NASSearchSpec) -> Iterator[AcceptanceProblem]:
+def _space_problems(spec: NASSearchSpec) -> Iterator[Problem]:
     """A problem for bounds that nothing meets."""
     if next(iter(enumerate_blocks(spec.block_space())), None) is None:
         message = (
@@ -106,7 +98,7 @@ def _space_problems(spec: NASSearchSpec) -> Iterator[AcceptanceProblem]:
             f" {spec.block_phase.first_channels}, macro {spec.block_phase.macro}); raise firstChannels or allow other"
             " operations"
         )
-        yield AcceptanceProblem("InvalidSpace", message)
+        yield Problem("InvalidSpace", message)
     if count_macros(spec.macro_space()) == 0:
         bounds = spec.space
         message = (
@@ -114,4 +106,4 @@ def _space_problems(spec: NASSearchSpec) -> Iterator[AcceptanceProblem]:
             f" {bounds.max_stage_blocks} a stage, and multipliers of 2 and 4 whose product is {bounds.min_widening} to"
             f" {bounds.max_widening}; widen these bounds (minWidening 8, maxWidening 16 are the defaults)"
         )
-        yield AcceptanceProblem("InvalidSpace", message)
+        yield Problem("InvalidSpace", message)

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from nasoa_operator.obstacles import RUNNABLE, Obstacle
 from nasoa_operator.plan import Manifest
-from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
 from nasoa_runtime.boundary import EXIT_BAD_INPUT, EXIT_CHECKPOINTED, EXIT_DIVERGED
 
-CONDITION = "PodsRunnable"
 PATIENCE_SECONDS = 20.0
 """What may pass by itself is said only after this long: a busy node, a controller that has not got to the Job yet."""
 CREATION_PATIENCE_SECONDS = 90.0
@@ -33,15 +29,7 @@ _NOT_YET_KNOWN = "no relationship found between node"
 _NO_PATH = re.compile(r"(?i)subpath")
 
 
-@dataclass(frozen=True)
-class Blockage:
-    """Why pods don't run: a reason for programs, and what to do about it for people."""
-
-    reason: str
-    message: str
-
-
-def blockage_of(job: Manifest, pods: Sequence[Manifest], now: datetime) -> Blockage | None:
+def blockage_of(job: Manifest, pods: Sequence[Manifest], now: datetime) -> Obstacle | None:
     """What keeps an unfinished Job's pods from running; ``None`` if nothing does, or if it may still pass by itself."""
     if job["spec"].get("suspend") or "deletionTimestamp" in job["metadata"]:
         return None
@@ -61,7 +49,7 @@ def blockage_of(job: Manifest, pods: Sequence[Manifest], now: datetime) -> Block
     return next(filter(None, (_unscheduled(pod, now) for pod in waiting)), None)
 
 
-def _without_pods(job: Manifest, now: datetime) -> Blockage | None:
+def _without_pods(job: Manifest, now: datetime) -> Obstacle | None:
     status, name = job.get("status", {}), job["metadata"]["name"]
     begun = any(status.get(count) for count in ("active", "failed", "succeeded", "terminating"))
     if begun or not _older(status.get("startTime"), now, PATIENCE_SECONDS):
@@ -70,10 +58,10 @@ def _without_pods(job: Manifest, now: datetime) -> Blockage | None:
         f"no pod of Job {name} can be created: `kubectl describe job {name} -n {job['metadata']['namespace']}` says "
         "why. A quota may be used up, or the service account or priority class of spec.podTemplate may be missing"
     )
-    return Blockage("PodsNotCreated", message)
+    return Obstacle(RUNNABLE, "PodsNotCreated", message)
 
 
-def _tried_again(pods: Sequence[Manifest]) -> Blockage | None:
+def _tried_again(pods: Sequence[Manifest]) -> Obstacle | None:
     """The last failure, where all pods have failed and Kubernetes is about to start another."""
     ended: list[tuple[str, int, str]] = []
     for pod in pods:
@@ -92,10 +80,11 @@ def _tried_again(pods: Sequence[Manifest]) -> Blockage | None:
         text = str(document.get("message", "")) if isinstance(document, dict) else text
     except ValueError:
         pass
-    return Blockage("PodFailed", f"the last pod failed and is tried again: {text[:1000] or f'exit code {code}'}")
+    why = text[:1000] or f"exit code {code}"
+    return Obstacle(RUNNABLE, "PodFailed", f"the last pod failed and is tried again: {why}")
 
 
-def _waiting_container(pod: Manifest, now: datetime) -> Blockage | None:
+def _waiting_container(pod: Manifest, now: datetime) -> Obstacle | None:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     for status in pod.get("status", {}).get("containerStatuses", []):
         waiting = status.get("state", {}).get("waiting", {})
@@ -106,8 +95,8 @@ def _waiting_container(pod: Manifest, now: datetime) -> Blockage | None:
             if not _older(pod["status"].get("startTime"), now, CREATION_PATIENCE_SECONDS):
                 continue
             why = text or f"`kubectl describe pod {name} -n {namespace}` says why"
-            return Blockage(reason, f"pod {name} has not been able to start for a while: {why}")
-        return Blockage(reason, _explained(reason, text, namespace, name))
+            return Obstacle(RUNNABLE, reason, f"pod {name} has not been able to start for a while: {why}")
+        return Obstacle(RUNNABLE, reason, _explained(reason, text, namespace, name))
     return None
 
 
@@ -124,13 +113,13 @@ def _explained(reason: str, text: str, namespace: str, pod: str) -> str:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and the pods start by themselves"
         )
     if _NO_PATH.search(text):
-        return f"spec.dataset.uri: the path is not to be had in the claim: {text}"
+        return f"spec.dataset.uri: the claim has no such path: {text}"
     if reason in IMAGE_REASONS:
         return f"the image of pod {pod} can't be pulled ({text or reason}): the operator's NASOA_POD_IMAGE names it"
     return f"pod {pod} can't start: {text or reason}"
 
 
-def _unscheduled(pod: Manifest, now: datetime) -> Blockage | None:
+def _unscheduled(pod: Manifest, now: datetime) -> Obstacle | None:
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] != "PodScheduled" or condition["status"] != "False":
             continue
@@ -142,36 +131,13 @@ def _unscheduled(pod: Manifest, now: datetime) -> Blockage | None:
                 f"spec.dataset.uri: there is no PersistentVolumeClaim {claim!r} in namespace {namespace}: create it, "
                 "or delete this object and name another one"
             )
-            return Blockage("ClaimNotFound", message)
+            return Obstacle(RUNNABLE, "ClaimNotFound", message)
         if _older(condition.get("lastTransitionTime"), now, PATIENCE_SECONDS):
             name, why = pod["metadata"]["name"], text.rstrip(".")
             message = f"no node takes pod {name} yet: {why}. It waits for one that spec.device and spec.podTemplate fit"
-            return Blockage("Unschedulable", message)
+            return Obstacle(RUNNABLE, "Unschedulable", message)
     return None
 
 
 def _older(timestamp: str | None, now: datetime, seconds: float) -> bool:
     return timestamp is not None and (now - datetime.fromisoformat(timestamp)).total_seconds() >= seconds
-
-
-def with_blockage(
-    status: Mapping[str, Any], blockages: Iterable[Blockage | None], generation: int, now: datetime
-) -> dict[str, Any]:
-    """``status`` with what keeps pods from running: as its message, and as condition :data:`CONDITION`.
-
-    The condition is there from the first blockage on, and becomes true once there is none any more.
-    """
-    result = dict(status)
-    conditions = [Condition.read(c) for c in status.get("conditions", [])]
-    blocked = next(filter(None, blockages), None)
-    if blocked is not None:
-        text = blocked.message
-        conditions = set_condition(conditions, CONDITION, "False", blocked.reason, text, generation, now)
-        result["message"] = shorten(text)
-    else:
-        before = find_condition(conditions, CONDITION)
-        if before is None or before.status == "True" or status.get("phase") in TERMINAL:
-            return result
-        conditions = set_condition(conditions, CONDITION, "True", "Runnable", "the pods can run", generation, now)
-    result["conditions"] = [c.to_manifest() for c in conditions]
-    return result

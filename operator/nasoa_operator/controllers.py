@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,21 +12,32 @@ from pydantic import BaseModel, ValidationError
 from nasoa_operator.cluster import Cluster
 from nasoa_operator.finetune import observed as finetune
 from nasoa_operator.finetune.plan import plan as plan_request
-from nasoa_operator.jobs import Owner, results_uri
-from nasoa_operator.observe import Documents, in_thread, observe_jobs
-from nasoa_operator.outcomes import JobContext, ObservedJob, explain
+from nasoa_operator.finetune.status import compose as compose_request_status
+from nasoa_operator.jobs import Owner
+from nasoa_operator.observe import in_thread, observe_jobs
+from nasoa_operator.observed_jobs import ObservedJob
+from nasoa_operator.obstacles import Obstacle
+from nasoa_operator.outcomes import JobContext
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search
 from nasoa_operator.search.plan import plan as plan_search
+from nasoa_operator.search.status import compose as compose_search_status
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_runtime.api.base import TERMINAL
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.search import NASSearchSpec
+from nasoa_runtime.documents.base import first_problem
+from nasoa_runtime.documents.keys import OutputUris
+from nasoa_runtime.documents.request import RequestRecords
+from nasoa_runtime.documents.search_records import SearchRecords
+from nasoa_runtime.documents.steps import Step, parse_request_step, parse_search_step
+from nasoa_runtime.documents.zoo import ZooManifest
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.predictors import read_state
-from nasoa_runtime.storage.zoo import read_manifest
+from nasoa_runtime.storage.zoo import read_extractor, read_manifest
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -42,7 +51,8 @@ def read_spec(model: type[S], manifest: Manifest) -> S:
     try:
         return model.model_validate(manifest["spec"])
     except ValidationError as error:
-        message = f"spec.{explain(error)}: delete this object, and create it anew with what the CRD in force allows"
+        wrong = f"spec.{first_problem(error)}"
+        message = f"{wrong}: delete this object, and create it anew with what the CRD in force allows"
         raise InvalidSpecError(message) from error
 
 
@@ -51,23 +61,25 @@ class Sources:
     """Where both kinds are observed: the cluster, the documents in S3, what pods say of themselves."""
 
     cluster: Cluster
-    documents: Documents
+    documents: DocumentStore
     step_times: StepTimes
     settings: Settings
 
-    async def jobs_and_records(
-        self,
-        owner: Owner,
-        context_of: Callable[[str], JobContext | None],
-        prefix: str,
-        ended: bool,
-        now: datetime,
-    ) -> tuple[dict[str, ObservedJob], dict[str, dict[str, Any]]]:
-        """An owner's Jobs by step, and its documents below ``prefix``; none for one that has ended."""
-        store, step_times = self.documents.store, self.step_times
-        jobs = await observe_jobs(self.cluster, store, step_times, owner.namespace, owner.uid, context_of, now)
-        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
-        return jobs, {} if ended else await in_thread(self.documents.read_all, prefix)
+    async def jobs(
+        self, owner: Owner, uris: OutputUris, parse: Callable[[str], Step | None], now: datetime
+    ) -> dict[str, ObservedJob]:
+        """An owner's Jobs by step; of what is not a step of its kind, nothing is asked."""
+
+        def context_of(name: str) -> JobContext | None:
+            step = parse(name)
+            return None if step is None else JobContext(step.program, uris.results(name))
+
+        store = self.documents.store
+        return await observe_jobs(self.cluster, store, self.step_times, owner.namespace, owner.uid, context_of, now)
+
+    async def zoo(self, name: str) -> ZooManifest | None:
+        """A zoo's manifest."""
+        return await in_thread(read_manifest, self.documents.store, self.documents.bucket, name)
 
 
 class SearchController(Sources):
@@ -79,19 +91,22 @@ class SearchController(Sources):
         status = manifest.get("status", {})
         uid = spec.resume_from or owner.uid
         ended = status.get("phase") in TERMINAL
-        context = partial(search.job_context, results_uri(spec.output_uri, uid))
-        jobs, found = await self.jobs_and_records(owner, context, f"searches/{uid}/", ended, now)
-        zoo = None if ended else await in_thread(self._zoo_owner, spec.zoo.name)
-        extractor = None if ended else await in_thread(self._extractor, self.settings.extractor)
+        jobs = await self.jobs(owner, OutputUris(spec.output_uri, uid), parse_search_step, now)
+        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
+        records = SearchRecords() if ended else await in_thread(self.documents.search_records, uid)
+        zoo = None if ended else await self.zoo(spec.zoo.name)
+        name, documents = self.settings.extractor, self.documents
+        wanted = name is not None and not ended
+        extractor = await in_thread(read_extractor, documents.store, documents.bucket, name) if wanted else None
         return search.ObservedSearch(
             owner=owner,
             object_generation=manifest["metadata"]["generation"],
             created=datetime.fromisoformat(manifest["metadata"]["creationTimestamp"]),
             spec=spec,
             status=status,
-            documents=found,
+            records=records,
             jobs=jobs,
-            zoo_owner=zoo,
+            zoo_owner=None if zoo is None else zoo.owner,
             extractor=extractor,
             settings=self.settings,
             now=now,
@@ -101,16 +116,9 @@ class SearchController(Sources):
         """What follows."""
         return plan_search(observed)
 
-    def _zoo_owner(self, name: str) -> str | None:
-        manifest = read_manifest(self.documents.store, self.documents.bucket, name)
-        return None if manifest is None else manifest.owner
-
-    def _extractor(self, name: str | None) -> dict[str, Any] | None:
-        if name is None:
-            return None
-        found = self.documents.store.get(self.documents.uri(f"zoo/extractors/{name}.json"))
-        document: dict[str, Any] | None = None if found is None else json.loads(found.body)
-        return document
+    def hindered(self, manifest: Manifest, obstacle: Obstacle, now: datetime) -> dict[str, Any]:
+        """The status of a search that could not be observed, or not be brought on."""
+        return compose_search_status(status_in(manifest), generation_in(manifest), now, obstacle=obstacle)
 
 
 class RequestController(Sources):
@@ -121,20 +129,21 @@ class RequestController(Sources):
         spec = read_spec(FineTuneRequestSpec, manifest)
         status = manifest.get("status", {})
         ended = status.get("phase") in TERMINAL
-        context = partial(finetune.job_context, results_uri(spec.output_uri, owner.uid))
-        jobs, found = await self.jobs_and_records(owner, context, f"requests/{owner.uid}/", ended, now)
-        undecided = not ended and "schedule.json" not in found and "failed.json" not in found
-        store, bucket = self.documents.store, self.documents.bucket
-        zoo = await in_thread(read_manifest, store, bucket, spec.zoo) if undecided else None
+        jobs = await self.jobs(owner, OutputUris(spec.output_uri, owner.uid), parse_request_step, now)
+        # After the Jobs: one that another operator has deleted by then is recorded, and not asked for again.
+        records = RequestRecords() if ended else await in_thread(self.documents.request_records, owner.uid)
+        undecided = not ended and not records.decided
+        zoo = await self.zoo(spec.zoo) if undecided else None
         predictor: PredictorState | None = None
-        if undecided and zoo is not None and "probe.json" in found:
-            predictor = await in_thread(read_state, store, bucket, spec.zoo, [m.name for m in zoo.models])
+        if zoo is not None and records.probe is not None:
+            models, documents = [m.name for m in zoo.models], self.documents
+            predictor = await in_thread(read_state, documents.store, documents.bucket, spec.zoo, models)
         return finetune.ObservedRequest(
             owner=owner,
             object_generation=manifest["metadata"]["generation"],
             spec=spec,
             status=status,
-            documents=found,
+            records=records,
             jobs=jobs,
             zoo=zoo,
             predictor=predictor,
@@ -145,3 +154,18 @@ class RequestController(Sources):
     def plan(self, observed: finetune.ObservedRequest) -> Plan:
         """What follows."""
         return plan_request(observed)
+
+    def hindered(self, manifest: Manifest, obstacle: Obstacle, now: datetime) -> dict[str, Any]:
+        """The status of a request that could not be observed, or not be brought on."""
+        return compose_request_status(status_in(manifest), generation_in(manifest), now, obstacle=obstacle)
+
+
+def status_in(manifest: Manifest) -> Mapping[str, Any]:
+    """The status of an object as it was read."""
+    found: Mapping[str, Any] = manifest.get("status", {})
+    return found
+
+
+def generation_in(manifest: Manifest) -> int:
+    """The generation of an object."""
+    return int(manifest["metadata"]["generation"])

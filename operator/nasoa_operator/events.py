@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from nasoa_operator.blockage import CONDITION as RUNNABLE
 from nasoa_operator.jobs import Owner
+from nasoa_operator.obstacles import ACCEPTED, READABLE, RUNNABLE, STORAGE
 from nasoa_operator.plan import Event, Manifest
 from nasoa_runtime.api.types import timestamp
 
-STORAGE = "StorageReachable"
 PLACES = {
     "Accepted": 0,
     **dict.fromkeys(("Probed", "FineTuned", "StepTimesMeasured", "GenerationEvaluated", "ModelsPretrained"), 1),
@@ -23,7 +22,7 @@ PLACES = {
 }
 """Where an event stands among those of one second, by its reason: what came of a step, what is decided, what is begun.
 The times of events are whole seconds, and readers show those of one second in the order of their names."""
-BAD = {("Accepted", "False"), (RUNNABLE, "False"), (STORAGE, "False"), ("Failed", "True")}
+BAD = {("Failed", "True"), *((kind, "False") for kind in (ACCEPTED, RUNNABLE, STORAGE, READABLE))}
 """Conditions, with their status, that are told as warnings."""
 LAST = 5
 """The place of all others: how an object ended, or what keeps it."""

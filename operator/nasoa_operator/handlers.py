@@ -11,7 +11,7 @@ from nasoa_operator.jobs import OWNER_UID_LABEL
 from nasoa_operator.operator import Operator
 from nasoa_operator.settings import Settings
 from nasoa_runtime.api.base import GROUP, VERSION
-from nasoa_runtime.api.kinds import PLURALS
+from nasoa_runtime.api.kinds import KINDS
 
 SERVER_TIMEOUT_SECONDS = 300
 CLIENT_TIMEOUT_SECONDS = 330
@@ -21,24 +21,29 @@ WORKER_LIMIT = 100
 
 
 def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
-    """Register the handlers of one operator in ``registry``."""
-    running: dict[str, Operator] = {}
-    register_life(registry, settings, running)
-    for kind, plural in PLURALS.items():
-        register_kind(registry, running, kind, plural)
+    """Register the handlers of one operator in ``registry``; the running operator is in kopf's memo."""
+    register_life(registry, settings)
+    for kind in KINDS:
+        register_kind(registry, kind.kind, kind.plural)
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry, labels={OWNER_UID_LABEL: kopf.PRESENT})
-    async def hint_job(body: Mapping[str, Any], **_: Any) -> None:
-        running["operator"].hint_job(body)
+    async def hint_job(body: Mapping[str, Any], memo: kopf.Memo, **_: Any) -> None:
+        running(memo).hint_job(body)
 
     @kopf.on.event("coordination.k8s.io", "v1", "leases", registry=registry)
-    async def heartbeat(name: str | None, namespace: str | None, **_: Any) -> None:
-        operator = running["operator"]
+    async def heartbeat(name: str | None, namespace: str | None, memo: kopf.Memo, **_: Any) -> None:
+        operator = running(memo)
         if namespace == settings.namespace and name == operator.health.lease:
             operator.health.saw_heartbeat()
 
 
-def register_life(registry: kopf.OperatorRegistry, chosen: Settings, running: dict[str, Operator]) -> None:
+def running(memo: kopf.Memo) -> Operator:
+    """The operator that the start-up handler has started; kopf hands it down from there to each object's memo."""
+    operator: Operator = memo.operator
+    return operator
+
+
+def register_life(registry: kopf.OperatorRegistry, chosen: Settings) -> None:
     """Login, start and end of the operator."""
 
     @kopf.on.login(registry=registry)
@@ -48,7 +53,7 @@ def register_life(registry: kopf.OperatorRegistry, chosen: Settings, running: di
         return kopf.login_with_kubeconfig(**arguments)
 
     @kopf.on.startup(registry=registry)
-    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+    async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         settings.watching.server_timeout = SERVER_TIMEOUT_SECONDS
         settings.watching.client_timeout = CLIENT_TIMEOUT_SECONDS
         settings.watching.connect_timeout = CONNECT_TIMEOUT_SECONDS
@@ -56,24 +61,26 @@ def register_life(registry: kopf.OperatorRegistry, chosen: Settings, running: di
         settings.queueing.worker_limit = WORKER_LIMIT
         settings.posting.enabled = False
         settings.scanning.disabled = True
-        running["operator"] = await Operator.start(chosen)
+        memo.operator = await Operator.start(chosen)
 
     @kopf.on.cleanup(registry=registry)
-    async def stop(**_: Any) -> None:
-        if "operator" in running:
-            await running.pop("operator").stop()
+    async def stop(memo: kopf.Memo, **_: Any) -> None:
+        if "operator" in memo:
+            await running(memo).stop()
 
 
-def register_kind(registry: kopf.OperatorRegistry, running: dict[str, Operator], kind: str, plural: str) -> None:
+def register_kind(registry: kopf.OperatorRegistry, kind: str, plural: str) -> None:
     """Hints about one of our kinds."""
-    generations: dict[str, int] = {}
 
     @kopf.on.event(GROUP, VERSION, plural, registry=registry, id=f"hint-{plural}")
-    async def hint(body: Mapping[str, Any], type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
-        metadata = body["metadata"]
-        if type == "DELETED":
-            generations.pop(metadata["uid"], None)
-        # The operator's own status writes come back too; only a new generation is news.
-        elif generations.get(metadata["uid"]) != metadata["generation"]:
-            generations[metadata["uid"]] = metadata["generation"]
-            running["operator"].hint_object(kind, body)
+    async def hint(
+        body: Mapping[str, Any],
+        type: str | None,  # noqa: A002 - kopf's name
+        memo: kopf.Memo,
+        **_: Any,
+    ) -> None:
+        generation = body["metadata"]["generation"]
+        # The operator's own status writes come back too; only a new generation is news. A memo ends with its object.
+        if type != "DELETED" and memo.get("generation") != generation:
+            memo.generation = generation
+            running(memo).hint_object(kind, body)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from prometheus_client import Counter, Histogram
+
+from nasoa_runtime.documents.base import Document
+from nasoa_runtime.documents.search import Measurements
 
 RECONCILIATIONS = Counter("nasoa_operator_reconciliations", "Objects looked at.", ["kind", "outcome"])
 RECONCILE_SECONDS = Histogram("nasoa_operator_reconcile_seconds", "Time of one look at an object.", ["kind"])
@@ -20,12 +20,10 @@ STEP_TIME_DIFFERENCE = Histogram(
 STEP_TIMES = Counter("nasoa_operator_step_times", "Step times recorded, by where they came from.", ["source"])
 
 
-def observe_document(kind: str, key: str, body: Mapping[str, Any]) -> None:
+def observe_document(kind: str, document: Document) -> None:
     """Count a document that was written, and what the step times in it say of their two sources."""
     DOCUMENTS.labels(kind).inc()
-    if "/profile-" not in key:
-        return
-    for measured in body["measurements"]:
-        STEP_TIMES.labels(measured["source"]).inc()
-        if measured["difference"] is not None:
-            STEP_TIME_DIFFERENCE.observe(measured["difference"])
+    for measured in document.measurements if isinstance(document, Measurements) else ():
+        STEP_TIMES.labels(measured.source).inc()
+        if measured.difference_seconds is not None:
+            STEP_TIME_DIFFERENCE.observe(measured.difference_seconds)

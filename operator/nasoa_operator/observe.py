@@ -1,9 +1,8 @@
-"""Observing what both kinds have in common: an owner's Jobs, their pods' words and metrics, and its documents in S3."""
+"""Observing an owner's Jobs: how far they are, what their pods said, and what keeps those from running."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -12,72 +11,13 @@ from typing import Any, TypeVar
 
 from nasoa_operator.blockage import blockage_of
 from nasoa_operator.cluster import Cluster
-from nasoa_operator.outcomes import (
-    RESULT_LIMIT_BYTES,
-    JobContext,
-    ObservedJob,
-    PodOutcome,
-    PodWord,
-    last_words,
-    observed_job,
-    read_message,
-    read_result,
-)
-from nasoa_operator.plan import Manifest
+from nasoa_operator.observed_jobs import ObservedJob, observed_job
+from nasoa_operator.outcomes import JobContext
+from nasoa_operator.results import job_outcomes
 from nasoa_operator.step_times import StepTimes
-from nasoa_runtime.storage.s3 import ObjectStore, StoreError, StoreUnavailable, UnreadableObjectError
+from nasoa_runtime.storage.s3 import ObjectStore
 
 T = TypeVar("T")
-DOCUMENT_CACHE = 20_000
-
-
-class Documents:
-    """Create-only documents of the system bucket. What was read once never changes, so it is kept in memory."""
-
-    def __init__(self, store: ObjectStore, bucket: str) -> None:
-        self.store = store
-        self.bucket = bucket
-        self._cache: dict[str, dict[str, Any]] = {}
-
-    def uri(self, key: str) -> str:
-        """The address of ``key``."""
-        return f"s3://{self.bucket}/{key}"
-
-    def read_all(self, prefix: str) -> dict[str, dict[str, Any]]:
-        """All JSON documents under ``prefix``, by the part of their key behind it."""
-        keys = [f.key for f in self.store.list(self.uri(prefix)) if f.key.endswith(".json")]
-        return {key.removeprefix(prefix): self.read(key) for key in keys}
-
-    def read(self, key: str) -> dict[str, Any]:
-        """One document that exists.
-
-        Raises:
-            UnreadableObjectError: if it is not a JSON object.
-        """
-        if key not in self._cache:
-            found = self.store.get(self.uri(key))
-            if found is None:
-                raise UnreadableObjectError(self.uri(key), "it was listed, but is gone")
-            self._remember(key, found.body)
-        return self._cache[key]
-
-    def create(self, key: str, body: bytes) -> bool:
-        """Create a document; ``False`` if one was there, which then is the one that counts."""
-        created = self.store.create(self.uri(key), body)
-        if not created:
-            self.read(key)
-        return created
-
-    def _remember(self, key: str, content: bytes) -> None:
-        try:
-            document = json.loads(content)
-        except ValueError as error:
-            raise UnreadableObjectError(self.uri(key), f"not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise UnreadableObjectError(self.uri(key), "not a JSON object")
-        if len(self._cache) >= DOCUMENT_CACHE:
-            self._cache.pop(next(iter(self._cache)))
-        self._cache[key] = document
 
 
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -109,41 +49,3 @@ async def observe_jobs(
                 job = replace(job, metrics=metrics, blockage=blockage_of(manifest, pods, now))
         jobs[job.step] = job
     return jobs
-
-
-def job_outcomes(
-    store: ObjectStore, job: ObservedJob, pods: list[Manifest], context: JobContext
-) -> tuple[PodOutcome, ...]:
-    """What each index of a finished Job came to.
-
-    A result that is whole in S3 counts even when its pod is gone: the pod wrote it before it exited.
-    """
-    words = last_words(pods)
-    return tuple(
-        index_outcome(store, words.get(index), index, context, job.failure) for index in range(job.completions)
-    )
-
-
-def index_outcome(
-    store: ObjectStore, word: PodWord | None, index: int, context: JobContext, job_failure: str
-) -> PodOutcome:
-    """One index: its termination message first, then the stored result, then the reason of the failure."""
-    expected_digest: str | None = None
-    outcome = PodOutcome(index, failure="Disrupted", message=job_failure or "its pod has vanished")
-    if word is not None:
-        message, outcome = read_message(word, context.program)
-        if outcome.result is not None or outcome.failure in {"BadInput", "Diverged", "InvalidResult"}:
-            return outcome
-        expected_digest = message.result_digest if message is not None else None
-    try:
-        # A tenant's object may have any size: no more of it is read than tells that it is too large.
-        found = store.get_range(f"{context.result_uri}/{index}.json", 0, RESULT_LIMIT_BYTES + 1)
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
-        return PodOutcome(index, failure="InvalidResult", message=str(error))
-    if found is not None:
-        return read_result(index, found.body, context.program, expected_digest)
-    if outcome.failure is None:
-        return PodOutcome(index, failure="InvalidResult", message="the pod ended well, but its result is not in S3")
-    return outcome

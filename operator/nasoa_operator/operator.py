@@ -21,12 +21,12 @@ from nasoa_operator.cluster import Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
 from nasoa_operator.health import Health
 from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
-from nasoa_operator.observe import Documents
 from nasoa_operator.reconcile import Reconciler
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_operator.workqueue import Key, WorkQueue
 from nasoa_runtime.api.kinds import PLURALS
+from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.s3 import connect
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,10 @@ class Operator:
         )
         store.on_request(lambda operation: metrics.S3_REQUESTS.labels(operation).inc())
         session = aiohttp.ClientSession()
-        documents, step_times = Documents(store, settings.system_bucket), StepTimes(session, settings.prometheus_url)
+        documents, step_times = (
+            DocumentStore(store, settings.system_bucket),
+            StepTimes(session, settings.prometheus_url),
+        )
         reconciler = Reconciler(
             cluster,
             documents,

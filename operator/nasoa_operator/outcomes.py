@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from nasoa_operator.blockage import Blockage
-from nasoa_operator.jobs import CONTAINER, INPUT_DIGEST_ANNOTATION, STEP_LABEL
-from nasoa_operator.plan import Manifest, SuspendJob
+from nasoa_operator.jobs import CONTAINER
+from nasoa_operator.plan import Manifest
 from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_DIVERGED,
@@ -56,68 +55,6 @@ class JobContext:
 
     program: str
     result_uri: str
-
-
-@dataclass(frozen=True)
-class ObservedJob:
-    """A Job of ours, and once it has finished, what each index came to."""
-
-    name: str
-    uid: str
-    step: str
-    input_digest: str
-    completions: int
-    finished: bool
-    suspended: bool
-    queued: bool
-    """Whether a Kueue queue decides when it runs."""
-    active: int
-    pods: int = 0
-    """Pods there were so far, whatever became of them."""
-    deleting: bool = False
-    outcomes: tuple[PodOutcome, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """What the pods' metrics said last: step, planned steps, loss, profiled step times."""
-    failure: str = ""
-    """The Job's own reason where it failed as a whole, such as ``DeadlineExceeded``."""
-    blockage: Blockage | None = None
-    """What keeps the pods of an unfinished Job from running."""
-
-    @property
-    def under_way(self) -> bool:
-        """Whether its pods run or are about to; what is suspended says so when it goes on."""
-        return not self.finished and not self.suspended
-
-
-def observed_job(manifest: Manifest) -> ObservedJob:
-    """Read a Job manifest; outcomes and metrics are filled in by whoever has looked at its pods."""
-    metadata, spec, status = manifest["metadata"], manifest["spec"], manifest.get("status", {})
-    conditions = {c["type"]: c for c in status.get("conditions", []) if c["status"] == "True"}
-    failed = conditions.get("Failed", {})
-    return ObservedJob(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        step=metadata.get("labels", {}).get(STEP_LABEL, ""),
-        input_digest=metadata.get("annotations", {}).get(INPUT_DIGEST_ANNOTATION, ""),
-        completions=int(spec.get("completions", 1)),
-        finished="Complete" in conditions or "Failed" in conditions,
-        suspended=bool(spec.get("suspend", False)),
-        queued="kueue.x-k8s.io/queue-name" in metadata.get("labels", {}),
-        active=int(status.get("active", 0)),
-        pods=sum(int(status.get(count, 0)) for count in ("active", "succeeded", "failed", "terminating")),
-        deleting="deletionTimestamp" in metadata,
-        failure=f"{failed.get('reason', '')}: {failed.get('message', '')}" if failed else "",
-    )
-
-
-def suspension_of(job: ObservedJob, suspend: bool) -> SuspendJob | None:
-    """What brings an unfinished Job's suspension in line with the spec's; ``None`` if it is.
-
-    A Job that a queue admits is suspended also while it waits: there it is the Workload that is asked.
-    """
-    if job.finished or job.suspended == suspend:
-        return None
-    return SuspendJob(job.name, suspend)
 
 
 @dataclass(frozen=True)

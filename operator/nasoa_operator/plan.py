@@ -1,6 +1,6 @@
 """A plan is a value: what is to be written, created, deleted and said, and when to look again.
 
-Planning functions return it, :mod:`nasoa_operator.reconcile` carries it out in this order: documents, actions, Jobs,
+Planning functions return it, :mod:`nasoa_operator.reconcile` carries it out in this order: writes, actions, Jobs,
 deletions, status, events. Each part is idempotent, so that a plan may be carried out any number of times, by any number
 of operators, and stop between any two of its parts.
 """
@@ -10,6 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from nasoa_runtime.boundary import Extractor, StepTime
+from nasoa_runtime.documents.base import Document
+from nasoa_runtime.documents.outcomes import OutcomeRecord
+from nasoa_runtime.documents.zoo import ZooModel
 
 Manifest = dict[str, Any]
 
@@ -25,11 +30,11 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Document:
+class Write:
     """A decision or a record: written create-only to the system bucket; what is there already wins."""
 
     key: str
-    body: Mapping[str, Any]
+    document: Document
     event: Event | None = None
     """Said once the document exists."""
 
@@ -38,9 +43,9 @@ class Document:
 class Learn:
     """Teach the zoo's predictor what a request's runs showed, exactly once."""
 
-    zoo: str
-    uid: str
-    record: Mapping[str, Any]
+    record: OutcomeRecord
+    receipt_key: str
+    """Where it is recorded that this was done."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,15 @@ class Publish:
 
     zoo: str
     owner: str
-    models: tuple[Mapping[str, Any], ...]
-    extractor: Mapping[str, Any] | None
+    models: tuple[ZooModel, ...]
+    """Their weights are where the pods left them."""
+    extractor: Extractor | None
     prototypes: Mapping[str, str]
     """Source name -> tenant-side URI of its class prototypes."""
-    document: str
-    """Key under which the outcome is recorded."""
+    receipt_key: str
+    """Where it is recorded that this was done."""
+    stop_key: str
+    """Where it is recorded if it can't be done."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class AddStepTimes:
     """Enter rows that a probe measured in the zoo's step-time table."""
 
     zoo: str
-    rows: Mapping[str, tuple[Mapping[str, Any], ...]]
+    rows: Mapping[str, tuple[StepTime, ...]]
 
 
 Action = Learn | Publish | AddStepTimes
@@ -80,7 +88,7 @@ class SuspendJob:
 class Plan:
     """What follows from one observation."""
 
-    documents: tuple[Document, ...] = ()
+    writes: tuple[Write, ...] = ()
     actions: tuple[Action, ...] = ()
     jobs: tuple[Manifest, ...] = ()
     suspensions: tuple[SuspendJob, ...] = ()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nasoa_operator.obstacles import ACCEPTED, Obstacle
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an object is not accepted; ``waits`` if it may become acceptable without an edit."""
+    """Why an object is not accepted: the reason and message of its condition `Accepted`."""
 
     reason: str
     message: str
-    waits: bool = False
+
+    @property
+    def obstacle(self) -> Obstacle:
+        """What it means for the object."""
+        return Obstacle(ACCEPTED, self.reason, self.message)
 
 
 def output_problems(output_uri: str, system_bucket: str) -> list[Problem]:

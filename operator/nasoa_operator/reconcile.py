@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nasoa_operator import metrics
 from nasoa_operator.actions import Actions
-from nasoa_operator.blockage import CONDITION as RUNNABLE
-from nasoa_operator.blockage import Blockage, with_blockage
 from nasoa_operator.cluster import Cluster, ClusterError, NameConflictError
-from nasoa_operator.events import STORAGE, event_manifest, transitions
+from nasoa_operator.events import event_manifest, transitions
 from nasoa_operator.jobs import STEP_LABEL, Owner
-from nasoa_operator.observe import Documents, in_thread
-from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.observe import in_thread
+from nasoa_operator.observed_jobs import ObservedJob
+from nasoa_operator.obstacles import ACCEPTED, READABLE, RUNNABLE, STORAGE, Obstacle
 from nasoa_operator.plan import Event, Manifest, Plan, Publish, SuspendJob
 from nasoa_operator.workqueue import Key
 from nasoa_runtime.api.base import GROUP, TERMINAL, VERSION
-from nasoa_runtime.api.conditions import Condition, find_condition, set_condition, shorten
-from nasoa_runtime.boundary import canonical_json
+from nasoa_runtime.documents.base import UnreadableDocumentError
+from nasoa_runtime.storage.documents import DocumentStore
 from nasoa_runtime.storage.s3 import StoreError
 
 logger = logging.getLogger(__name__)
@@ -43,23 +42,36 @@ class InvalidSpecError(Exception):
 class JobRefusedError(Exception):
     """A Job can't be created: somebody has to change something in the cluster first."""
 
-    def __init__(self, blockage: Blockage) -> None:
-        super().__init__(blockage.message)
-        self.blockage = blockage
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.obstacle = Obstacle(RUNNABLE, reason, message)
 
 
-class Controller(Protocol):
-    """What differs between the two kinds: how one is observed, and what follows."""
+class Observed(Protocol):
+    """What the reconciler needs of a snapshot; the plan knows the rest."""
 
-    async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> Any:
+    @property
+    def jobs(self) -> Mapping[str, ObservedJob]: ...  # noqa: D102
+
+
+Snapshot = TypeVar("Snapshot", bound=Observed)
+
+
+class Controller(Protocol[Snapshot]):
+    """What differs between the two kinds: how one is observed, what follows, and how its status is told."""
+
+    async def observe(self, manifest: Manifest, owner: Owner, now: datetime) -> Snapshot:
         """A snapshot of everything the plan needs.
 
         Raises:
             InvalidSpecError: the spec can't be read.
         """
 
-    def plan(self, observed: Any) -> Plan:
+    def plan(self, observed: Snapshot) -> Plan:
         """What follows from the snapshot."""
+
+    def hindered(self, manifest: Manifest, obstacle: Obstacle, now: datetime) -> dict[str, Any]:
+        """The status of an object that ``obstacle`` keeps from being observed or brought on."""
 
 
 @dataclass
@@ -67,9 +79,9 @@ class Reconciler:
     """Carries out plans. Holds no state that matters: any other operator could go on from what is recorded."""
 
     cluster: Cluster
-    documents: Documents
+    documents: DocumentStore
     actions: Actions
-    controllers: Mapping[str, Controller]
+    controllers: Mapping[str, Controller[Any]]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
@@ -101,21 +113,14 @@ class Reconciler:
         for _ in range(ROUNDS_AT_MOST):
             try:
                 written, plan = await self._round(manifest, owner)
-            except StoreError as error:
-                reason = type(error).__name__.removesuffix("Error")
-                await self._report(manifest, owner, STORAGE, reason, str(error), "waiting for S3: ")
-                raise
-            except InvalidSpecError as error:
-                await self._report(manifest, owner, "Accepted", "InvalidSpec", str(error))
-                return None
-            except JobRefusedError as error:
-                await self._report(manifest, owner, RUNNABLE, error.blockage.reason, error.blockage.message)
-                return REFUSED_REQUEUE_SECONDS
-            except ClusterError as error:
-                if error.status != FORBIDDEN:
+            except Exception as error:
+                obstacle = obstacle_of(error, owner.namespace)
+                if obstacle is None:
                     raise
-                await self._report(manifest, owner, RUNNABLE, "NamespaceNotEnrolled", not_enrolled(owner.namespace))
-                return REFUSED_REQUEUE_SECONDS
+                await self._tell(manifest, owner, obstacle)
+                if isinstance(error, StoreError):
+                    raise
+                return None if obstacle.condition == ACCEPTED else REFUSED_REQUEUE_SECONDS
             if written is None:
                 return BUSY_REQUEUE_SECONDS
             manifest = written
@@ -151,22 +156,19 @@ class Reconciler:
         observed = await controller.observe(manifest, owner, self.clock())
         plan = await in_thread(controller.plan, observed)
         await self._apply(plan, owner, observed.jobs)
-        if plan.status is not None:
-            blockages = [job.blockage for job in observed.jobs.values()]
-            generation = manifest["metadata"]["generation"]
-            plan = replace(plan, status=with_blockage(plan.status, blockages, generation, self.clock()))
-        return await self._write_status(manifest, plan, owner), plan
+        if plan.status is None:
+            return manifest, plan
+        return await self._write_status(manifest, plan.status, plan.events, owner), plan
 
     async def _apply(self, plan: Plan, owner: Owner, jobs: Mapping[str, ObservedJob]) -> None:
-        for document in plan.documents:
-            created = await in_thread(self.documents.create, document.key, canonical_json(dict(document.body)))
-            if not created:
+        for write in plan.writes:
+            if not await in_thread(self.documents.create, write.key, write.document):
                 continue
-            metrics.observe_document(owner.kind, document.key, document.body)
-            if document.event is not None:
-                await self._say(owner, document.event)
+            metrics.observe_document(owner.kind, write.document)
+            if write.event is not None:
+                await self._say(owner, write.event)
         for action in plan.actions:
-            event = await in_thread(self.actions.carry_out, action, owner)
+            event = await in_thread(self.actions.carry_out, action)
             if event is not None:
                 await self._say(owner, event)
             if isinstance(action, Publish):
@@ -191,24 +193,16 @@ class Reconciler:
         else:
             await self.cluster.suspend_job(owner.namespace, suspension.name, suspend=suspension.suspend)
 
-    async def _write_status(self, manifest: Manifest, plan: Plan, owner: Owner) -> Manifest | None:
-        """Write the status if it differs; ``None`` if the object has changed since it was read."""
+    async def _write_status(
+        self, manifest: Manifest, status: Mapping[str, Any], events: Sequence[Event], owner: Owner
+    ) -> Manifest | None:
+        """Write a status that differs, then say what is new; ``None`` if the object has changed since it was read."""
         before = manifest.get("status", {})
-        if plan.status is None:
-            return manifest
-        status = dict(plan.status)
-        conditions = [Condition.read(c) for c in status.get("conditions", [])]
-        storage = find_condition(conditions, STORAGE)
-        if storage is not None and storage.status == "False":
-            conditions = set_condition(
-                conditions, STORAGE, "True", "Reachable", "S3 answers", storage.observed_generation, self.clock()
-            )
-            status["conditions"] = [c.to_manifest() for c in conditions]
         if status == before:
             return manifest
         written = await self.cluster.write_status(manifest, status)
         if written is not None:
-            for event in (*plan.events, *transitions(before, status)):
+            for event in (*events, *transitions(before, status)):
                 await self._say(owner, event)
         return written
 
@@ -218,37 +212,39 @@ class Reconciler:
         try:
             return await self.cluster.create_job(job)
         except NameConflictError as error:
-            raise JobRefusedError(Blockage("NameConflict", str(error))) from error
+            raise JobRefusedError("NameConflict", str(error)) from error
         except ClusterError as error:
             if error.temporary:
                 raise
             if error.status == FORBIDDEN and "cannot create resource" in error.message:
-                raise JobRefusedError(Blockage("NamespaceNotEnrolled", not_enrolled(namespace))) from error
+                raise JobRefusedError("NamespaceNotEnrolled", not_enrolled(namespace)) from error
             message = f"the API server refuses Job {name} in namespace {namespace}: {error.message}"
-            raise JobRefusedError(Blockage("JobRefused", message)) from error
+            raise JobRefusedError("JobRefused", message) from error
 
-    async def _report(
-        self, manifest: Manifest, owner: Owner, kind: str, reason: str, text: str, prefix: str = ""
-    ) -> None:
-        """Say on the object why nothing moves: condition ``kind`` is false."""
-        before = manifest.get("status", {})
-        conditions = [Condition.read(c) for c in before.get("conditions", [])]
-        generation = manifest["metadata"]["generation"]
-        changed = set_condition(conditions, kind, "False", reason, text, generation, self.clock())
-        if changed == conditions:
-            return
-        status = {
-            "phase": "Pending",
-            **before,
-            "conditions": [c.to_manifest() for c in changed],
-            "message": shorten(f"{prefix}{text}"),
-        }
-        if await self.cluster.write_status(manifest, status) is not None:
-            for event in transitions(before, status):
-                await self._say(owner, event)
+    async def _tell(self, manifest: Manifest, owner: Owner, obstacle: Obstacle) -> None:
+        """Say on the object why nothing moves."""
+        status = self.controllers[owner.kind].hindered(manifest, obstacle, self.clock())
+        await self._write_status(manifest, status, (), owner)
 
     async def _say(self, owner: Owner, event: Event) -> None:
         await self.cluster.create_event(event_manifest(owner, event, self.clock()))
+
+
+def obstacle_of(error: Exception, namespace: str) -> Obstacle | None:
+    """What a round's ``error`` means for the object; ``None`` for errors that it need not know of."""
+    match error:
+        case StoreError():
+            return Obstacle(STORAGE, type(error).__name__.removesuffix("Error"), str(error), "waiting for S3: ")
+        case UnreadableDocumentError():
+            return Obstacle(READABLE, "UnreadableDocument", str(error))
+        case InvalidSpecError():
+            return Obstacle(ACCEPTED, "InvalidSpec", str(error))
+        case JobRefusedError():
+            return error.obstacle
+        case ClusterError(status=403):
+            return Obstacle(RUNNABLE, "NamespaceNotEnrolled", not_enrolled(namespace))
+        case _:
+            return None
 
 
 def not_enrolled(namespace: str) -> str:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from nasoa_operator.jobs import Owner, build_job, dataset_uri_in_pod
-from nasoa_operator.outcomes import ObservedJob
+from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.plan import Manifest, Plan
 from nasoa_operator.settings import Settings
 from nasoa_runtime.api.types import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import DatasetReference, Device, PodInput, Store
+from nasoa_runtime.documents.steps import Step
 
-RETRY = "-retry"
-"""What the step of a second try is called behind the first one's name."""
 RUNNING_REQUEUE_SECONDS = 3.0
 
 
@@ -45,7 +44,7 @@ class Observed(Protocol):
     @property
     def settings(self) -> Settings: ...  # noqa: D102
 
-    def result_uri(self, step: str) -> str:
+    def result_uri(self, step: Step) -> str:
         """Where the pods of ``step`` write their results."""
 
 
@@ -54,7 +53,7 @@ def device_of(spec: Spec) -> Device:
     return Device(type=spec.device.type, count=spec.device.count, product=spec.device.product)
 
 
-def common_input(observed: Observed, step: str) -> dict[str, Any]:
+def common_input(observed: Observed, step: Step) -> dict[str, Any]:
     """The fields that every pod's input begins with: S3 as the pods reach it, device, results and seed."""
     spec = observed.spec
     endpoint = spec.storage.endpoint or observed.settings.s3_endpoint
@@ -73,7 +72,7 @@ def dataset_of(spec: Spec, max_images: int | None) -> DatasetReference:
 
 def job_for(
     observed: Observed,
-    step: str,
+    step: Step,
     pod_input: PodInput,
     *,
     completions: int = 1,
@@ -84,7 +83,7 @@ def job_for(
     spec = observed.spec
     return build_job(
         owner=observed.owner,
-        step=step,
+        step=str(step),
         pod_input=pod_input,
         completions=completions,
         device=spec.device,
@@ -96,9 +95,9 @@ def job_for(
     )
 
 
-def latest_try(jobs: Mapping[str, ObservedJob], step: str) -> ObservedJob | None:
-    """The retry of a step where there is one, else the step itself."""
-    return jobs.get(step + RETRY) or jobs.get(step)
+def latest_try(jobs: Mapping[str, ObservedJob], step: Step) -> ObservedJob | None:
+    """The Job of a step's second try where there is one, else that of its first."""
+    return jobs.get(str(step.again())) or jobs.get(str(step))
 
 
 def unwanted(jobs: Mapping[str, ObservedJob]) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def test_step_times_come_through_the_pods_metrics_where_they_were_scraped(team):
     team.until_running("block-g0000-evaluate")
     record = team.documents(f"searches/{uid_of(team)}/block/g0000/")["profile-0.json"]
     assert {m["source"] for m in record["measurements"]} == {"prometheus"}
-    assert {m["difference"] for m in record["measurements"]} == {0.0}
+    assert {m["difference_seconds"] for m in record["measurements"]} == {0.0}
 
 
 def test_a_suspended_search_stops_its_pods_and_goes_on_afterwards(team, undisturbed):

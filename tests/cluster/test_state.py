@@ -19,12 +19,13 @@ from demo.cluster import BUCKETS, IDENTITIES, OPERATOR, SYSTEM_BUCKET
 from devcluster.ports import reserve
 from devcluster.s3 import S3, component, connection, create_buckets, make_identities, weed
 from nasoa_runtime.boundary import StepTime
+from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.online import shared
 from nasoa_runtime.online import state as states
 from nasoa_runtime.online.features import Batch, RunDescription
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.storage.predictors import learn_once, read_outcomes, read_state, rebuild
-from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, UnreadableObjectError, connect
+from nasoa_runtime.storage.s3 import ObjectStore, StoreDenied, connect
 from nasoa_runtime.storage.zoo import ZooModel, add_step_times, publish, read_manifest
 
 BUCKET = SYSTEM_BUCKET
@@ -287,7 +288,7 @@ def test_an_unreadable_state_is_named_and_never_overwritten(store: ObjectStore) 
         lambda: read_state(store, BUCKET, "zoo-f"),
         lambda: learn_once(store, BUCKET, "zoo-f", "uid-1", a_record(1)),
     ):
-        with pytest.raises(UnreadableObjectError, match=rf"s3://{BUCKET}/predictors/zoo-f/state\.npz can't be read"):
+        with pytest.raises(UnreadableDocumentError, match=rf"s3://{BUCKET}/predictors/zoo-f/state\.npz can't be read"):
             action()
     assert store.get(f"s3://{BUCKET}/predictors/zoo-f/state.npz").body == b"\x80\x04 no npz"
     assert list(store.list(f"s3://{BUCKET}/predictors/zoo-f/applied/")) == []
@@ -307,7 +308,7 @@ def test_an_unreadable_state_is_named_and_never_overwritten(store: ObjectStore) 
 )
 def test_an_unreadable_record_is_named_and_teaches_nothing(store: ObjectStore, body: bytes) -> None:
     store.put(f"s3://{BUCKET}/predictors/zoo-g/outcomes/uid-1.json", body)
-    with pytest.raises(UnreadableObjectError, match=r"outcomes/uid-1\.json can't be read"):
+    with pytest.raises(UnreadableDocumentError, match=r"outcomes/uid-1\.json can't be read"):
         learn_once(store, BUCKET, "zoo-g", "uid-1", a_record(1))
     assert store.get(f"s3://{BUCKET}/predictors/zoo-g/state.npz") is None
 

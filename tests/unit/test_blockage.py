@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nasoa_operator.blockage import Blockage, blockage_of, with_blockage
+from nasoa_operator.blockage import blockage_of
+from nasoa_operator.obstacles import RUNNABLE, Obstacle
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 UNSCHEDULED = "0/1 nodes are available: 1 Insufficient cpu."
@@ -65,7 +66,7 @@ def a_pod(reason="", message="", *, phase="Pending", unscheduled="", since=60.0)
         pytest.param(
             a_pod("CreateContainerConfigError", "failed to create subPath directory for volumeMount"),
             "CreateContainerConfigError",
-            "spec.dataset.uri: the path is not to be had in the claim",
+            "spec.dataset.uri: the claim has no such path",
             id="no path in the claim",
         ),
         pytest.param(
@@ -120,7 +121,7 @@ def an_ended_pod(message, code=69):
 
 def test_between_two_tries_the_failure_of_the_last_is_told():
     found = blockage_of(a_job(failed=1), [an_ended_pod('{"message": "S3 does not answer"}')], NOW)
-    assert found == Blockage("PodFailed", "the last pod failed and is tried again: S3 does not answer")
+    assert found == Obstacle(RUNNABLE, "PodFailed", "the last pod failed and is tried again: S3 does not answer")
 
 
 @pytest.mark.parametrize("code", [pytest.param(64, id="bad input"), pytest.param(75, id="stopped on request")])
@@ -132,20 +133,3 @@ def test_a_job_that_gets_no_pods_says_where_the_reason_is():
     found = blockage_of(a_job(), [], NOW)
     assert found.reason == "PodsNotCreated"
     assert "`kubectl describe job digits-probe -n team` says why" in found.message
-
-
-def test_the_status_tells_of_a_blockage_until_it_is_gone():
-    status = {"phase": "Probing", "message": "looking at the dataset and the node", "conditions": []}
-    blocked = with_blockage(status, [None, Blockage("Unschedulable", "no room")], 1, NOW)
-    assert blocked["message"] == "no room"
-    assert [(c["type"], c["status"], c["reason"]) for c in blocked["conditions"]] == [
-        ("PodsRunnable", "False", "Unschedulable")
-    ]
-    freed = with_blockage(status | {"conditions": blocked["conditions"]}, [None], 1, NOW)
-    assert freed["message"] == "looking at the dataset and the node"
-    assert [(c["type"], c["status"]) for c in freed["conditions"]] == [("PodsRunnable", "True")]
-
-
-def test_where_nothing_ever_stood_in_the_way_there_is_no_condition():
-    status = {"phase": "Probing", "conditions": []}
-    assert with_blockage(status, [None], 1, NOW) == status

@@ -42,7 +42,8 @@ PROGRESS = {
 """Reasons of what goes well, which need no explaining."""
 NO_REASONS = {
     # Types of conditions, truths, types of events, kinds.
-    "Complete", "Planned", "PodScheduled", "PodsRunnable", "Progressing", "StorageReachable", "DisruptionTarget",
+    "Complete", "Planned", "PodScheduled", "PodsRunnable", "Progressing", "StorageReachable", "DocumentsReadable",
+    "DisruptionTarget",
     "False", "True", "Normal", "Warning", "Event", "FineTuneRequest", "NASSearch", "Secret", "FailIndex", "Ignore",
     # Kinds of outcomes, which become reasons of other names, and what Kubernetes calls ends.
     "BadInput", "Disrupted", "Error", "OOMKilled", "Running", "TimedOut",

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from s3 import an_empty_store
 
 from nasoa_runtime.boundary import Extractor, Preprocessing, StepTime, digest
+from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.storage.intake import admit_prototypes, admit_weights
-from nasoa_runtime.storage.s3 import MissingObject, ObjectStore, UnreadableObjectError
+from nasoa_runtime.storage.s3 import MissingObject, ObjectStore
 from nasoa_runtime.storage.weights import InvalidWeights, read_header, verify_weights
 from nasoa_runtime.storage.zoo import (
     IMPORT,
@@ -115,7 +116,7 @@ def test_a_published_zoo_reads_back(store: ObjectStore) -> None:
     assert written.model("first") == a_model()
     assert written.model("second") is None
     assert list_zoos(store, "sys") == ("fashion",)
-    assert json.loads(store.get("s3://sys/zoo/fashion/manifest.json").body)["formatVersion"] == 1
+    assert json.loads(store.get("s3://sys/zoo/fashion/manifest.json").body)["formatVersion"] == 2
 
 
 def test_publishing_again_changes_nothing_and_more_counts_up(store: ObjectStore) -> None:
@@ -162,7 +163,7 @@ def test_the_extractor_stays_while_prototypes_depend_on_it(store: ObjectStore) -
         pytest.param(b"", id="empty"),
         pytest.param(b"{", id="no JSON"),
         pytest.param(b'{"name": "fashion"}', id="fields missing"),
-        pytest.param(b'{"formatVersion": 2, "name": "fashion", "owner": "x", "version": 1}', id="a later format"),
+        pytest.param(b'{"formatVersion": 3, "name": "fashion", "owner": "x", "version": 1}', id="a later format"),
     ],
 )
 def test_an_unreadable_manifest_is_named_and_never_overwritten(store: ObjectStore, body: bytes) -> None:
@@ -172,7 +173,7 @@ def test_an_unreadable_manifest_is_named_and_never_overwritten(store: ObjectStor
         lambda: publish(store, "sys", "fashion", "uid-1", [a_model()]),
         lambda: add_step_times(store, "sys", "fashion", {}),
     ):
-        with pytest.raises(UnreadableObjectError, match=r"s3://sys/zoo/fashion/manifest\.json can't be read"):
+        with pytest.raises(UnreadableDocumentError, match=r"s3://sys/zoo/fashion/manifest\.json can't be read"):
             action()
     assert store.get("s3://sys/zoo/fashion/manifest.json").body == body
 

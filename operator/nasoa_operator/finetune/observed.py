@@ -7,27 +7,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nasoa_operator.jobs import Owner, results_uri
-from nasoa_operator.outcomes import JobContext, ObservedJob
+from nasoa_operator.jobs import Owner
+from nasoa_operator.observed_jobs import ObservedJob
+from nasoa_operator.plan import Event, Plan, Write
 from nasoa_operator.settings import Settings
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.documents.base import Document
+from nasoa_runtime.documents.keys import OutputUris, RequestKeys
+from nasoa_runtime.documents.request import RequestRecords
+from nasoa_runtime.documents.steps import Step
 from nasoa_runtime.documents.zoo import ZooManifest
 from nasoa_runtime.online.state import PredictorState
-
-PROGRAMS = {"probe": "probe", "probe-retry": "probe", "finetune": "finetune", "finetune-retry": "finetune"}
 
 
 @dataclass(frozen=True)
 class ObservedRequest:
-    """A frozen snapshot: the object, its documents in S3, its Jobs, the zoo and the predictor."""
+    """A frozen snapshot: the object, what is recorded of it in S3, its Jobs, the zoo and the predictor."""
 
     owner: Owner
     object_generation: int
     spec: FineTuneRequestSpec
     status: Mapping[str, Any]
-    documents: Mapping[str, Mapping[str, Any]]
-    """Below ``requests/<uid>/``: key -> document."""
+    records: RequestRecords
     jobs: Mapping[str, ObservedJob]
+    """By the name of their step."""
     zoo: ZooManifest | None
     """``None`` if there is no such zoo, or it is not needed any more."""
     predictor: PredictorState | None
@@ -35,23 +38,19 @@ class ObservedRequest:
     settings: Settings
     now: datetime
 
-    def document(self, name: str) -> Mapping[str, Any] | None:
-        """The document ``name``; ``None`` if it is not written yet."""
-        return self.documents.get(f"{name}.json")
+    @property
+    def uris(self) -> OutputUris:
+        """Where the request's pods write."""
+        return OutputUris(self.spec.output_uri, self.owner.uid)
 
     def key(self, name: str) -> str:
         """The key in the system bucket of document ``name``."""
-        return f"requests/{self.owner.uid}/{name}.json"
+        return RequestKeys(self.owner.uid).of(name)
 
-    def tenant_uri(self, *parts: str) -> str:
-        """An address under the request's own prefix of its output URI."""
-        return "/".join((self.spec.output_uri.rstrip("/"), self.owner.uid, *parts))
-
-    def result_uri(self, step: str) -> str:
+    def result_uri(self, step: Step) -> str:
         """Where the pods of ``step`` write their results."""
-        return f"{results_uri(self.spec.output_uri, self.owner.uid)}/{step}"
+        return self.uris.results(str(step))
 
-
-def job_context(results: str, step: str) -> JobContext | None:
-    """The program that a step runs, and where its results are; ``None`` for a step that is not ours."""
-    return JobContext(PROGRAMS[step], f"{results}/{step}") if step in PROGRAMS else None
+    def write(self, name: str, document: Document, event: Event) -> Plan:
+        """The plan to write one document, and to look again at once."""
+        return Plan(writes=(Write(self.key(name), document, event),), again=True)

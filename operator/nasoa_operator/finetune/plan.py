@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any
-
 from nasoa_operator.accept import request_problems
-from nasoa_operator.events import failed
+from nasoa_operator.finetune.failing import Failure, fail, failure_of, nothing_fits
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.finetune.scheduling import (
-    decide,
-    learning_record,
-    measured_models,
-    schedule_document,
-)
+from nasoa_operator.finetune.pods import finetune_job, probe_job
+from nasoa_operator.finetune.scheduling import decide, learning_record, schedule_document
 from nasoa_operator.finetune.status import status_of
-from nasoa_operator.outcomes import ObservedJob, PodOutcome, bad_input, suspension_of
-from nasoa_operator.plan import AddStepTimes, Document, Event, Learn, Manifest, Plan, SuspendJob
+from nasoa_operator.observed_jobs import ObservedJob, suspension_of
+from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.plan import AddStepTimes, Event, Learn, Plan, SuspendJob, Write
 from nasoa_operator.problems import Problem, output_problems
-from nasoa_operator.steps import RETRY, common_input, dataset_of, job_for, latest_try, unwanted, with_upkeep
+from nasoa_operator.steps import latest_try, unwanted, with_upkeep
 from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.boundary import (
-    FinetuneInput,
-    FinetuneResult,
-    ModelReference,
-    ProbeInput,
-    ProbeResult,
-    Regime,
-)
-from nasoa_runtime.durations import duration, seconds
+from nasoa_runtime.boundary import FinetuneResult, ProbeResult, Run
+from nasoa_runtime.documents.request import Probe, Result, Schedule
+from nasoa_runtime.documents.steps import FINETUNE, PROBE, parse_request_step
+from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import NothingFits
-
-PROBE_SHARE = 0.1
-"""Share of T_l that the probe's measuring may take."""
-HEADROOM = 1.25
-"""Of an advised time limit over the least one: the next probe may see the node busier."""
-BACKSTOP_FACTOR, BACKSTOP_SECONDS = 2, 900
-"""When Kubernetes itself ends a fine-tuning Job that no longer keeps its own clock."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a request ends without a model."""
-
-    reason: str
-    message: str
 
 
 def plan(observed: ObservedRequest) -> Plan:
@@ -55,7 +28,7 @@ def plan(observed: ObservedRequest) -> Plan:
     problem = problem_of(observed)
     if problem is not None:
         # What is waited for comes with the resync, so that any number of requests may wait.
-        return Plan(status=status_of(observed, problem=problem))
+        return Plan(status=status_of(observed, problem))
     done = {step: job for step, job in observed.jobs.items() if recorded(observed, job)}
     return with_upkeep(
         next_step(observed), observed.jobs, done, status=status_of(observed), suspensions=suspensions(observed)
@@ -64,211 +37,135 @@ def plan(observed: ObservedRequest) -> Plan:
 
 def problem_of(observed: ObservedRequest) -> Problem | None:
     """Why the request can't be accepted; once it is scheduled, nothing is asked again."""
-    if observed.document("schedule") is not None or observed.document("failed") is not None:
+    if observed.records.decided:
         return None
     if observed.zoo is None:
-        message = f"spec.zoo: there is no zoo {observed.spec.zoo!r} yet; the request waits for it"
-        return Problem("ZooNotFound", message, waits=True)
+        return Problem("ZooNotFound", f"spec.zoo: there is no zoo {observed.spec.zoo!r} yet; the request waits for it")
     problems = output_problems(observed.spec.output_uri, observed.settings.system_bucket)
-    problems += [Problem(p.reason, p.message) for p in request_problems(observed.spec, observed.zoo.models)]
+    problems += request_problems(observed.spec, observed.zoo.models)
     return problems[0] if problems else None
 
 
 def next_step(observed: ObservedRequest) -> Plan:
     """The first step that is not recorded yet."""
-    if observed.document("failed") is not None or observed.document("learned") is not None:
+    records = observed.records
+    if records.failed is not None or records.learned is not None:
         return Plan()
-    if observed.document("probe") is None:
+    if records.probe is None:
         return probe(observed)
-    if observed.document("schedule") is None:
-        return schedule(observed)
-    result = observed.document("result")
-    if result is None:
-        return Plan() if observed.spec.suspend and "finetune" not in observed.jobs else finetune(observed)
-    return learn(observed, result)
+    if records.schedule is None:
+        return schedule(observed, records.probe.result)
+    if records.result is None:
+        waits = observed.spec.suspend and str(FINETUNE) not in observed.jobs
+        return Plan() if waits else finetune(observed, records.probe.result, records.schedule)
+    record = learning_record(observed, records.schedule, records.probe.result, records.result.runs)
+    return Plan(actions=(Learn(record, observed.key("learned")),), again=True)
 
 
 def probe(observed: ObservedRequest) -> Plan:
     """Have the dataset and the node looked at."""
-    tried = latest_try(observed.jobs, "probe")
+    tried = latest_try(observed.jobs, PROBE)
     if tried is None:
-        return Plan(jobs=(probe_job(observed, "probe"),))
+        return Plan(jobs=(probe_job(observed, PROBE),))
     if not tried.finished:
         return Plan()
     outcome = tried.outcomes[0]
     if isinstance(outcome.result, ProbeResult):
-        rows = {n: tuple(r.model_dump(mode="json") for r in found) for n, found in outcome.result.rows.items()}
-        known = outcome.result.statistics
-        message = (
-            f"{known.images} training images in {known.classes} classes; steps take "
-            f"{outcome.result.step_correction:.2f} times what the zoo's table says"
-        )
-        if known.broken_images:
-            message += f"; {known.broken_images} broken images are left out: {'; '.join(known.broken_examples)}"
-        body = {"formatVersion": 1, "result": outcome.result.model_dump(mode="json")}
-        return Plan(
-            documents=(Document(observed.key("probe"), body, Event("Probed", message, "probe")),),
-            actions=(AddStepTimes(observed.spec.zoo, rows),) if rows else (),
-            again=True,
-        )
-    if outcome.failure == "InvalidResult" and tried.step == "probe":
-        return Plan(jobs=(probe_job(observed, "probe" + RETRY),))
-    return fail(observed, failure_of(outcome, "probe"))
+        return record_probe(observed, outcome.result)
+    if outcome.failure == "InvalidResult" and tried.step == str(PROBE):
+        return Plan(jobs=(probe_job(observed, PROBE.again()),))
+    return fail(observed, failure_of(outcome, PROBE))
 
 
-def schedule(observed: ObservedRequest) -> Plan:
+def record_probe(observed: ObservedRequest, result: ProbeResult) -> Plan:
+    """Record what the probe found, and enter the rows that it measured in the zoo's table."""
+    known = result.statistics
+    message = (
+        f"{known.images} training images in {known.classes} classes; steps take "
+        f"{result.step_correction:.2f} times what the zoo's table says"
+    )
+    if known.broken_images:
+        message += f"; {known.broken_images} broken images are left out: {'; '.join(known.broken_examples)}"
+    return Plan(
+        writes=(Write(observed.key("probe"), Probe(result=result), Event("Probed", message, "probe")),),
+        actions=(AddStepTimes(observed.spec.zoo, result.rows),) if result.rows else (),
+        again=True,
+    )
+
+
+def schedule(observed: ObservedRequest, known: ProbeResult) -> Plan:
     """Let the predictor choose, and persist what it chose."""
     if observed.zoo is None or observed.predictor is None:
         return Plan()
-    known = probe_result(observed)
-    decision = decide(observed, observed.zoo, observed.predictor, known)
-    if isinstance(decision, NothingFits):
-        return fail(observed, nothing_fits(decision))
-    chosen = decision.chosen
+    suggestion = decide(observed, observed.zoo, observed.predictor, known)
+    if isinstance(suggestion, NothingFits):
+        return fail(observed, nothing_fits(suggestion))
+    chosen = suggestion.chosen
     message = (
         f"{chosen.model}, learning rate {chosen.learning_rate:g}, {chosen.frozen_stages} frozen stages, "
         f"{chosen.iterations} steps: predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
-        f"the best of {decision.candidates} candidates (predictor version {decision.predictor_version})"
+        f"the best of {suggestion.candidates} candidates (predictor version {suggestion.predictor_version})"
     )
-    body = schedule_document(observed, observed.zoo, decision)
-    return Plan(
-        documents=(Document(observed.key("schedule"), body, Event("Scheduled", message, "schedule")),), again=True
-    )
+    document = schedule_document(observed, observed.zoo, suggestion)
+    return observed.write("schedule", document, Event("Scheduled", message, "schedule"))
 
 
-def nothing_fits(decision: NothingFits) -> Failure:
-    """Why there is no schedule, by the field that rules it out, with what to write instead."""
-    fields = {"UnknownModel": "spec.pins.model", "NoModelWithinLimits": "spec.limits"}
-    message = f"{fields.get(decision.reason, 'spec.timeLimit')}: {decision.message}"
-    if decision.least_seconds is not None:
-        enough = duration(math.ceil(HEADROOM * decision.least_seconds))
-        message += f", by this probe; write timeLimit: {enough} or more, as start-up times vary"
-    return Failure(decision.reason, message)
-
-
-def finetune(observed: ObservedRequest) -> Plan:
+def finetune(observed: ObservedRequest, known: ProbeResult, decided: Schedule) -> Plan:
     """Run what was scheduled, and record what it came to."""
-    tried = latest_try(observed.jobs, "finetune")
+    tried = latest_try(observed.jobs, FINETUNE)
     if tried is None:
-        return Plan(jobs=(finetune_job(observed, "finetune"),))
+        return Plan(jobs=(finetune_job(observed, FINETUNE, known, decided),))
     if not tried.finished:
         return Plan()
-    outcome = tried.outcomes[0]
-    decided = observed.documents["schedule.json"]
+    outcome = within_limit(observed, tried.outcomes[0])
     if isinstance(outcome.result, FinetuneResult):
-        result = outcome.result
-        if result.seconds > seconds(observed.spec.time_limit):
-            text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
-            outcome = PodOutcome(0, failure="InvalidResult", message=text)
-        else:
-            body: dict[str, Any] = {
-                "formatVersion": 1,
-                "result": result.model_dump(mode="json"),
-                "runs": [run.model_dump(mode="json") for run in result.runs],
-                "failure": None,
-            }
-            message = (
-                f"validation accuracy {100 * result.validation_accuracy:.1f}% "
-                f"in {result.seconds:.0f}s of {observed.spec.time_limit}; the model is at {result.output_uri}"
-            )
-            event = Event("FineTuned", message, "finetune")
-            return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
-    if outcome.failure == "InvalidResult" and tried.step == "finetune":
-        return Plan(jobs=(finetune_job(observed, "finetune" + RETRY),))
+        return record_result(observed, outcome.result)
+    if outcome.failure == "InvalidResult" and tried.step == str(FINETUNE):
+        return Plan(jobs=(finetune_job(observed, FINETUNE.again(), known, decided),))
     if outcome.failure == "Diverged":
-        # That this regime diverges is worth knowing: it teaches chance accuracy.
-        run = {
-            "regime": decided["regimes"][0],
-            "steps": decided["regimes"][0]["steps"],
-            "failure": "Diverged",
-            "validation_accuracy": None,
-        }
-        body = {"formatVersion": 1, "result": None, "runs": [run], "failure": outcome.message or "training diverged"}
-        event = failed("Diverged", body["failure"])
-        return Plan(documents=(Document(observed.key("result"), body, event),), again=True)
-    return fail(observed, failure_of(outcome, "finetune"))
+        return record_divergence(observed, decided, outcome.message or "training diverged")
+    return fail(observed, failure_of(outcome, FINETUNE))
 
 
-def learn(observed: ObservedRequest, result: Any) -> Plan:
-    """Teach the predictor what the runs showed, once."""
-    record = learning_record(
-        observed, observed.documents["schedule.json"], probe_result(observed), list(result["runs"])
+def within_limit(observed: ObservedRequest, outcome: PodOutcome) -> PodOutcome:
+    """The outcome, unless it reports more seconds than the time limit has: that is no valid result."""
+    result = outcome.result
+    if not isinstance(result, FinetuneResult) or result.seconds <= seconds(observed.spec.time_limit):
+        return outcome
+    text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
+    return PodOutcome(outcome.index, failure="InvalidResult", message=text)
+
+
+def record_result(observed: ObservedRequest, result: FinetuneResult) -> Plan:
+    """Record what was reached."""
+    message = (
+        f"validation accuracy {100 * result.validation_accuracy:.1f}% "
+        f"in {result.seconds:.0f}s of {observed.spec.time_limit}; the model is at {result.output_uri}"
     )
-    return Plan(actions=(Learn(observed.spec.zoo, observed.owner.uid, record),), again=True)
+    document = Result(result=result, runs=result.runs, failure=None)
+    return observed.write("result", document, Event("FineTuned", message, "finetune"))
 
 
-def fail(observed: ObservedRequest, failure: Failure) -> Plan:
-    """Persist that the request ends here, and why."""
-    body = {"formatVersion": 1, "reason": failure.reason, "message": failure.message}
-    event = failed(failure.reason, failure.message)
-    return Plan(documents=(Document(observed.key("failed"), body, event),), again=True)
-
-
-def failure_of(outcome: PodOutcome, step: str) -> Failure:
-    """A pod's failure as the request's."""
-    if outcome.failure == "BadInput":
-        return Failure(*bad_input(outcome))
-    reasons = {
-        "OutOfMemory": "OutOfMemory",
-        "InvalidResult": "InvalidResult",
-        "TimedOut": "TimeLimitReached",
-    }
-    reason = reasons.get(outcome.failure or "", "ProbeFailed" if step == "probe" else "FineTuningFailed")
-    return Failure(reason, outcome.message)
-
-
-def probe_result(observed: ObservedRequest) -> ProbeResult:
-    """The recorded probe."""
-    return ProbeResult.model_validate(observed.documents["probe.json"]["result"])
+def record_divergence(observed: ObservedRequest, decided: Schedule, message: str) -> Plan:
+    """Record that the chosen regime diverges, which is worth knowing: it teaches chance accuracy."""
+    regime = decided.regimes[0]
+    run = Run(regime=regime, steps=regime.steps, validation_accuracy=None, failure="Diverged", seconds=0.0)
+    document = Result(result=None, runs=(run,), failure=message)
+    return observed.write("result", document, Failure("Diverged", message).event)
 
 
 def recorded(observed: ObservedRequest, job: ObservedJob) -> bool:
     """Whether what a Job came to is recorded, so that the Job can go."""
-    if observed.document("failed") is not None:
+    records, step = observed.records, parse_request_step(job.step)
+    if records.failed is not None:
         return True
-    return observed.document({"probe": "probe", "finetune": "result"}.get(job.step.split("-")[0], "")) is not None
+    if step is None:
+        return False
+    return (records.probe if step.base == PROBE.base else records.result) is not None
 
 
 def suspensions(observed: ObservedRequest) -> tuple[SuspendJob, ...]:
     """``suspend`` stops the fine-tuning, never the probe: a suspended request is still planned."""
-    jobs = (job for job in observed.jobs.values() if job.step.startswith("finetune"))
+    steps = {str(FINETUNE), str(FINETUNE.again())}
+    jobs = (job for job in observed.jobs.values() if job.step in steps)
     return tuple(filter(None, (suspension_of(job, observed.spec.suspend) for job in jobs)))
-
-
-def probe_job(observed: ObservedRequest, step: str) -> Manifest:
-    """The probe's Job."""
-    spec, zoo = observed.spec, observed.zoo
-    limit = seconds(spec.time_limit)
-    pod_input = ProbeInput(
-        **common_input(observed, step),
-        dataset=dataset_of(spec, spec.dataset.max_images),
-        batch_size=spec.batch_size,
-        time_cap_seconds=PROBE_SHARE * limit,
-        models=measured_models(observed, zoo) if zoo else (),
-        extractor=zoo.extractor if zoo else None,
-        sources=dict(zoo.sources) if zoo else {},
-        zoo=f"{zoo.name} {zoo.version}" if zoo else "",
-        cache_uri=f"{spec.output_uri.rstrip('/')}/probes",
-    )
-    return job_for(observed, step, pod_input, active_deadline_seconds=int(limit) + BACKSTOP_SECONDS)
-
-
-def finetune_job(observed: ObservedRequest, step: str) -> Manifest:
-    """The one fine-tuning Job, built from the persisted schedule alone."""
-    spec, decided = observed.spec, observed.documents["schedule.json"]
-    limit = seconds(spec.time_limit)
-    # The table's rows hold for the product that was probed, so that is asked for again.
-    common = common_input(observed, step) | {"device": probe_result(observed).device}
-    pod_input = FinetuneInput(
-        **common,
-        request=f"{observed.owner.namespace}/{observed.owner.name} {observed.owner.uid}",
-        dataset=dataset_of(spec, spec.dataset.max_images),
-        time_limit_seconds=limit,
-        batch_size=spec.batch_size,
-        models=tuple(ModelReference.model_validate(m) for m in decided["models"]),
-        regimes=tuple(Regime.model_validate(r) for r in decided["regimes"]),
-        output_uri=observed.tenant_uri("model"),
-        work_uri=observed.tenant_uri("work"),
-    )
-    backstop = BACKSTOP_FACTOR * int(limit) + BACKSTOP_SECONDS
-    return job_for(observed, step, pod_input, active_deadline_seconds=backstop)

@@ -1,21 +1,21 @@
-"""From a probe, a zoo and a predictor to the persisted schedule, and from that to pod inputs. Pure."""
+"""From a probe, a zoo and a predictor to the persisted schedule, and from that to what is learned. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
-from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime, Run
+from nasoa_runtime.documents.outcomes import OutcomeRecord
+from nasoa_runtime.documents.request import ModelFacts, Schedule
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, Grid, NothingFits, Request, Suggestion
 from nasoa_runtime.online.decision import model_choices, overheads, rows_for, statistics_of
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.state import PredictorState
-
-ALL_FROZEN_STAGES = tuple(range(6))
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -43,7 +43,7 @@ def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[Measur
             MeasuredModel(
                 model=reference(model),
                 frozen_stages_known={k: row.step_seconds for k, row in known.items()},
-                frozen_stages_missing=tuple(k for k in ALL_FROZEN_STAGES if k not in known),
+                frozen_stages_missing=tuple(k for k in FROZEN_STAGES if k not in known),
             )
         )
     return tuple(models)
@@ -75,30 +75,25 @@ def decide(
     return suggest(request, choices, statistics_of(probe), overheads(zoo.models, probe), predictor, grid)
 
 
-def schedule_document(observed: ObservedRequest, zoo: ZooManifest, schedule: Suggestion) -> dict[str, Any]:
+def schedule_document(observed: ObservedRequest, zoo: ZooManifest, suggestion: Suggestion) -> Schedule:
     """The decision as it is persisted: whole, so that nothing of it is ever looked up again."""
-    regimes = [regime(c) for c in (schedule.chosen, *schedule.runners_up)]
+    regimes = tuple(regime(c) for c in (suggestion.chosen, *suggestion.runners_up))
     wanted = {r.model for r in regimes}
     models = [m for m in zoo.models if m.name in wanted]
-    return {
-        "formatVersion": 1,
-        "regimes": [r.model_dump(mode="json") for r in regimes],
-        "plannedSeconds": schedule.chosen.seconds,
-        "candidates": schedule.candidates,
-        "predictorVersion": schedule.predictor_version,
-        "zooVersion": zoo.version,
-        "models": [reference(m).model_dump(mode="json") for m in models],
-        "descriptors": {
-            m.name: {
-                "sourceAccuracy": m.source_accuracy,
-                "parameters": m.parameters,
-                "macs": m.macs,
-                "source": m.source,
-            }
+    return Schedule(
+        strategy=observed.spec.strategy,
+        regimes=regimes,
+        planned_seconds=suggestion.chosen.seconds,
+        candidates=suggestion.candidates,
+        predictor_version=suggestion.predictor_version,
+        zoo_version=zoo.version,
+        models=tuple(reference(m) for m in models),
+        facts={
+            m.name: ModelFacts(source=m.source, source_accuracy=m.source_accuracy, parameters=m.parameters, macs=m.macs)
             for m in models
         },
-        "decidedAt": observed.now.isoformat(),
-    }
+        decided_at=observed.now,
+    )
 
 
 def regime(candidate: Candidate) -> Regime:
@@ -114,39 +109,36 @@ def regime(candidate: Candidate) -> Regime:
 
 
 def learning_record(
-    observed: ObservedRequest, schedule: Mapping[str, Any], probe: ProbeResult, runs: list[Mapping[str, Any]]
-) -> dict[str, Any]:
+    observed: ObservedRequest, schedule: Schedule, probe: ProbeResult, runs: Sequence[Run]
+) -> OutcomeRecord:
     """What the predictor learns from: a description and an accuracy for each run that showed one."""
     known = probe.statistics
     outcomes = []
     for run in runs:
-        chosen = run["regime"]
-        if run["failure"] == "OutOfMemory" or (run["failure"] is None and run["validation_accuracy"] is None):
+        if run.failure == "OutOfMemory" or (run.failure is None and run.validation_accuracy is None):
             continue  # Out of memory says nothing about accuracy, nor does a run that was never validated.
-        described = schedule["descriptors"][chosen["model"]]
-        chance = 1.0 / known.classes
+        facts = schedule.facts[run.regime.model]
         outcomes.append(
             {
-                "model": chosen["model"],
+                "model": run.regime.model,
                 "classes": known.classes,
                 "images_per_class_mean": known.images_per_class_mean,
                 "images_per_class_std": known.images_per_class_std,
-                "iterations": max(1, run["steps"]),
-                "learning_rate": chosen["learning_rate"],
-                "frozen_stages": chosen["frozen_stages"],
-                "domain_similarity": known.domain_similarity.get(described["source"]),
-                "source_accuracy": described["sourceAccuracy"],
-                "parameters": described["parameters"],
-                "macs": described["macs"],
-                "accuracy": chance if run["failure"] == "Diverged" else run["validation_accuracy"],
-                "failure": run["failure"],
+                "iterations": max(1, run.steps),
+                "learning_rate": run.regime.learning_rate,
+                "frozen_stages": run.regime.frozen_stages,
+                "domain_similarity": known.domain_similarity.get(facts.source),
+                "source_accuracy": facts.source_accuracy,
+                "parameters": facts.parameters,
+                "macs": facts.macs,
+                "accuracy": 1.0 / known.classes if run.failure == "Diverged" else run.validation_accuracy,
+                "failure": run.failure,
             }
         )
-    return {
-        "formatVersion": 1,
-        "uid": observed.owner.uid,
-        "request": f"{observed.owner.namespace}/{observed.owner.name}",
-        "zoo": observed.spec.zoo,
-        "outcomes": outcomes,
-        "recordedAt": observed.now.isoformat(),
-    }
+    return OutcomeRecord(
+        uid=observed.owner.uid,
+        request=f"{observed.owner.namespace}/{observed.owner.name}",
+        zoo=observed.spec.zoo,
+        outcomes=tuple(outcomes),
+        recorded_at=observed.now,
+    )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nasoa_operator.finetune.observed import ObservedRequest
+from nasoa_operator.observed_jobs import first_blockage
+from nasoa_operator.obstacles import ACCEPTED, Obstacle, hindered, without_obstacles
 from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
 from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.api.conditions import Condition, Truth, set_condition, shorten
+from nasoa_runtime.api.conditions import Condition, Truth, set_condition
 from nasoa_runtime.api.finetune import (
     Alternative,
     FineTuneRequestStatus,
@@ -22,58 +24,76 @@ from nasoa_runtime.api.finetune import (
     Statistics,
 )
 from nasoa_runtime.api.types import timestamp
+from nasoa_runtime.boundary import Regime
+from nasoa_runtime.documents.steps import FINETUNE
 from nasoa_runtime.durations import seconds
 
 RUNNERS_UP_SHOWN = 5
 
 
-def status_of(observed: ObservedRequest, problem: Problem | None = None) -> dict[str, Any]:
-    """The whole status; ``problem`` says why the object is not accepted."""
-    before = FineTuneRequestStatus.read(observed.status)
-    if problem is not None:
-        conditions = condition(observed, before.conditions, "Accepted", "False", problem.reason, problem.message)
-        changes = {
-            "observed_generation": observed.object_generation,
-            "message": shorten(problem.message),
-            "conditions": tuple(conditions),
-        }
-        return before.model_copy(update=changes).to_manifest()
+def compose(
+    before: Mapping[str, Any],
+    generation: int,
+    now: datetime,
+    observed: ObservedRequest | None = None,
+    obstacle: Obstacle | None = None,
+) -> dict[str, Any]:
+    """The status of a request, whole: the one function that composes it.
+
+    Args:
+        before: the status as it was read.
+        generation: of the object that this status describes.
+        now: the time of conditions that change.
+        observed: everything that is known; without it, what was known before stays, and the obstacle is told.
+        obstacle: what keeps the request from going on.
+    """
+    known = FineTuneRequestStatus.read(before)
+    if observed is None or (obstacle is not None and obstacle.condition == ACCEPTED):
+        return hindered(known, obstacle, generation, now, observed=observed is not None).to_manifest()
     phase, message = phase_and_message(observed)
+    ended = phase in TERMINAL
+    conditions = conditions_of(observed, known.conditions, phase, message)
     status = FineTuneRequestStatus(
-        observed_generation=observed.object_generation,
+        observed_generation=generation,
         phase=phase,
-        conditions=tuple(conditions_of(observed, before.conditions, phase, message)),
+        conditions=tuple(without_obstacles(conditions, generation, now, ended=ended, still=obstacle)),
         statistics=statistics(observed),
         schedule=schedule(observed),
         progress=progress(observed),
         result=result(observed),
         predictor=versions(observed),
-        start_time=before.start_time or timestamp(observed.now),
-        completion_time=before.completion_time or (timestamp(observed.now) if phase in TERMINAL else None),
-        message=message,
+        start_time=known.start_time or timestamp(now),
+        completion_time=known.completion_time or (timestamp(now) if ended else None),
+        message=message if obstacle is None else obstacle.text,
     )
     return status.to_manifest()
 
 
+def status_of(observed: ObservedRequest, problem: Problem | None = None) -> dict[str, Any]:
+    """The status that a plan writes; ``problem`` says why the request is not accepted."""
+    obstacle = first_blockage(observed.jobs.values()) if problem is None else problem.obstacle
+    return compose(observed.status, observed.object_generation, observed.now, observed, obstacle)
+
+
 def phase_and_message(observed: ObservedRequest) -> tuple[RequestPhase, str]:
     """The phase, and what the request does for people."""
-    failed, done = observed.document("failed"), observed.document("result")
-    if failed is not None:
-        return "Failed", failed["message"]
-    if done is not None:
-        if observed.document("learned") is None:
+    records = observed.records
+    if records.failed is not None:
+        return "Failed", records.failed.message
+    if records.result is not None:
+        if records.learned is None:
             return "Learning", "the predictor learns from the outcome"
-        if done["result"] is None:
-            return "Failed", done["failure"]
-        return "Succeeded", f"the model is at {done['result']['output_uri']}"
-    job = latest_try(observed.jobs, "finetune")
-    if observed.document("schedule") is not None:
+        if records.result.result is None:
+            return "Failed", records.result.failure or "training diverged"
+        return "Succeeded", f"the model is at {records.result.result.output_uri}"
+    job = latest_try(observed.jobs, FINETUNE)
+    if records.schedule is not None:
         if observed.spec.suspend:
             return "Planned", "planned; spec.suspend keeps it from running"
         if job is None or not (job.active or job.finished):
             return "Training", "waiting for the fine-tuning pod"
         return "Training", "fine-tuning"
-    if observed.document("probe") is not None:
+    if records.probe is not None:
         return "Probing", "choosing a schedule"
     return "Probing", "looking at the dataset and the node"
 
@@ -83,10 +103,10 @@ def conditions_of(
 ) -> list[Condition]:
     """Accepted, Planned, and at the end Complete or Failed."""
     conditions = condition(observed, before, "Accepted", "True", "Accepted", "the request is accepted")
-    if observed.document("schedule") is not None:
+    if observed.records.schedule is not None:
         conditions = condition(observed, conditions, "Planned", "True", "Scheduled", "a schedule is chosen")
     if phase == "Failed":
-        reason = (observed.document("failed") or {"reason": "Diverged"})["reason"]
+        reason = observed.records.failed.reason if observed.records.failed else "Diverged"
         return condition(observed, conditions, "Failed", "True", reason, message)
     if phase == "Succeeded":
         return condition(observed, conditions, "Complete", "True", "Succeeded", message)
@@ -102,43 +122,36 @@ def condition(
 
 def statistics(observed: ObservedRequest) -> Statistics | None:
     """What the probe found."""
-    document = observed.document("probe")
-    if document is None:
+    if observed.records.probe is None:
         return None
-    probe = document["result"]
-    measured = {k: probe[k] for k in ("startup_seconds", "loading_seconds_per_image", "step_correction")}
-    return Statistics.model_validate({**probe["statistics"], **measured})
+    probe = observed.records.probe.result
+    measured = probe.model_dump(include={"startup_seconds", "loading_seconds_per_image", "step_correction"})
+    return Statistics.model_validate({**probe.statistics.model_dump(), **measured})
 
 
-def alternative(regime: Mapping[str, Any]) -> dict[str, Any]:
+def alternative(regime: Regime) -> dict[str, Any]:
     """The fields that a chosen candidate and a runner-up share."""
-    return {
-        "model": regime["model"],
-        "learning_rate": regime["learning_rate"],
-        "frozen_stages": regime["frozen_stages"],
-        "steps": regime["steps"],
-        "predicted_accuracy": regime["predicted_accuracy"],
-    }
+    return regime.model_dump(include=set(Alternative.model_fields))
 
 
 def schedule(observed: ObservedRequest) -> Schedule | None:
     """What was chosen, and before what."""
-    document = observed.document("schedule")
+    document = observed.records.schedule
     if document is None:
         return None
-    chosen, *others = document["regimes"]
+    chosen, *others = document.regimes
     return Schedule(
         **alternative(chosen),
-        planned_seconds=document["plannedSeconds"],
-        candidates=document["candidates"],
+        planned_seconds=document.planned_seconds,
+        candidates=document.candidates,
         runners_up=tuple(Alternative(**alternative(r)) for r in others[:RUNNERS_UP_SHOWN]),
     )
 
 
 def progress(observed: ObservedRequest) -> RunProgress | None:
     """Where the run is, by the pod's metrics."""
-    job = latest_try(observed.jobs, "finetune")
-    if job is None or observed.document("result") is not None or "nasoa_step" not in job.metrics:
+    job = latest_try(observed.jobs, FINETUNE)
+    if job is None or observed.records.result is not None or "nasoa_step" not in job.metrics:
         return None
     step, steps = int(job.metrics["nasoa_step"]), int(job.metrics.get("nasoa_planned_steps", 0))
     step_seconds = job.metrics.get("nasoa_step_seconds")
@@ -153,27 +166,25 @@ def progress(observed: ObservedRequest) -> RunProgress | None:
 
 def result(observed: ObservedRequest) -> RequestResult | None:
     """What the request ended with."""
-    document = observed.document("result")
-    if document is None or document["result"] is None:
+    found = observed.records.result.result if observed.records.result else None
+    if found is None:
         return None
-    found = document["result"]
     return RequestResult(
-        validation_accuracy=found["validation_accuracy"],
-        test_accuracy=found["test_accuracy"],
-        seconds=found["seconds"],
+        validation_accuracy=found.validation_accuracy,
+        test_accuracy=found.test_accuracy,
+        seconds=found.seconds,
         time_limit_seconds=seconds(observed.spec.time_limit),
-        steps=found["steps"],
-        step_seconds=found["step_seconds"],
-        attempts=found["attempts"],
-        output_uri=found["output_uri"],
+        steps=found.steps,
+        step_seconds=found.step_seconds,
+        attempts=found.attempts,
+        output_uri=found.output_uri,
     )
 
 
 def versions(observed: ObservedRequest) -> PredictorVersions | None:
     """The predictor's version before and after."""
-    planned, learned = observed.document("schedule"), observed.document("learned")
+    planned, learned = observed.records.schedule, observed.records.learned
     if planned is None:
         return None
-    return PredictorVersions(
-        planned_with=planned["predictorVersion"], produced=learned["version"] if learned is not None else None
-    )
+    produced = learned.version if learned is not None else None
+    return PredictorVersions(planned_with=planned.predictor_version, produced=produced)

@@ -13,9 +13,9 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
         resumed = resume_problem(observed, observed.spec.resume_from)
         if resumed is not None:
             return [resumed]
-    elif observed.document("spec") is not None:
+    elif observed.records.spec is not None:
         return []  # It was accepted, and what was accepted can't be edited.
-    problems = [Problem(p.reason, p.message) for p in search_problems(observed.spec)]
+    problems = search_problems(observed.spec)
     problems += output_problems(observed.spec.output_uri, observed.settings.system_bucket)
     enrolled = observed.settings.search_namespaces
     if enrolled and observed.owner.namespace not in enrolled:
@@ -23,7 +23,7 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
             f"namespace {observed.owner.namespace} may not publish to a zoo; an administrator can add it to the "
             "operator's search namespaces"
         )
-        problems.append(Problem("NamespaceNotEnrolled", message, waits=True))
+        problems.append(Problem("NamespaceNotEnrolled", message))
     if observed.zoo_owner is not None and observed.zoo_owner != observed.uid:
         message = (
             f"spec.zoo.name: zoo {observed.spec.zoo.name} belongs to {observed.zoo_owner}; choose another name, or "
@@ -35,16 +35,16 @@ def problems_of(observed: ObservedSearch) -> list[Problem]:
 
 def by_reason(problems: list[Problem]) -> list[Problem]:
     """Problems of one reason in one: a spec can't be edited, so whoever writes it anew must know them all."""
-    messages: dict[tuple[str, bool], list[str]] = {}
+    messages: dict[str, list[str]] = {}
     for problem in problems:
-        messages.setdefault((problem.reason, problem.waits), []).append(problem.message)
-    return [Problem(reason, "; ".join(found), waits) for (reason, waits), found in messages.items()]
+        messages.setdefault(problem.reason, []).append(problem.message)
+    return [Problem(reason, "; ".join(found)) for reason, found in messages.items()]
 
 
 def resume_problem(observed: ObservedSearch, uid: str) -> Problem | None:
     """Why the records of search ``uid`` may not be taken over: they must exist, and be of the same namespace."""
-    record = observed.document("spec")
-    if record is not None and record["namespace"] == observed.owner.namespace:
+    record = observed.records.spec
+    if record is not None and record.namespace == observed.owner.namespace:
         return None
     # Whether another namespace has such records is nobody's business.
     message = (

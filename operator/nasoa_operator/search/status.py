@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nasoa_operator.observed_jobs import first_blockage
+from nasoa_operator.obstacles import ACCEPTED, Obstacle, hindered, without_obstacles
 from nasoa_operator.problems import Problem
 from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of, spaces_of
 from nasoa_operator.search.limits import device_seconds
-from nasoa_operator.search.observed import LEVELS, Level, ObservedSearch, generation_part, individuals
+from nasoa_operator.search.observed import ObservedSearch
 from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.api.conditions import Condition, Truth, set_condition, shorten
+from nasoa_runtime.api.conditions import Condition, Truth, set_condition
 from nasoa_runtime.api.search import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.architecture.space import count_blocks, count_macros
 from nasoa_runtime.search.front import pareto_front
+from nasoa_runtime.search.individuals import LEVELS, Individual, Level
 
 FRONT_SHOWN = 10
 
 
-def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[str, Any]:
-    """The whole status; ``problem`` says why the object is not accepted."""
-    before = NASSearchStatus.read(observed.status)
-    if problem is not None:
-        changes = {"observed_generation": observed.object_generation, "message": shorten(problem.message)}
-        status = before.model_copy(update=changes)
-        conditions = condition(observed, before.conditions, "Accepted", "False", problem.reason, problem.message)
-        return status.model_copy(update={"conditions": tuple(conditions)}).to_manifest()
+def compose(
+    before: Mapping[str, Any],
+    generation: int,
+    now: datetime,
+    observed: ObservedSearch | None = None,
+    obstacle: Obstacle | None = None,
+) -> dict[str, Any]:
+    """The status of a search, whole: the one function that composes it.
+
+    Args:
+        before: the status as it was read.
+        generation: of the object that this status describes.
+        now: the time of conditions that change.
+        observed: everything that is known; without it, what was known before stays, and the obstacle is told.
+        obstacle: what keeps the search from going on.
+    """
+    known = NASSearchStatus.read(before)
+    if observed is None or (obstacle is not None and obstacle.condition == ACCEPTED):
+        return hindered(known, obstacle, generation, now, observed=observed is not None).to_manifest()
     level = current_level(observed)
-    everybody = individuals(observed, level)
+    everybody = observed.records.individuals(level)
     good = [i for i in everybody if i.accuracy is not None]
     front = pareto_front(everybody)
     phase, message = phase_and_message(observed, level)
-    total = [i for each in LEVELS for i in individuals(observed, each)]
+    ended = phase in TERMINAL
+    total = [i for each in LEVELS for i in observed.records.individuals(each)]
+    conditions = conditions_of(observed, known.conditions, phase, message)
     status = NASSearchStatus(
-        observed_generation=observed.object_generation,
+        observed_generation=generation,
         phase=phase,
-        conditions=tuple(conditions_of(observed, before.conditions, phase, message)),
+        conditions=tuple(without_obstacles(conditions, generation, now, ended=ended, still=obstacle)),
         level=level,
         generation=min(generation_in_work(observed, level) + 1, generations_of(observed, level)),
         generations=phase_of(observed, level).generations,
@@ -49,13 +65,19 @@ def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[
         front=front_head(front),
         eta=eta(observed),
         zoo=published(observed),
-        space_size=before.space_size or size_of_space(observed),
-        start_time=before.start_time or timestamp(observed.now),
-        completion_time=before.completion_time or (timestamp(observed.now) if phase in TERMINAL else None),
+        space_size=known.space_size or size_of_space(observed),
+        start_time=known.start_time or timestamp(now),
+        completion_time=known.completion_time or (timestamp(now) if ended else None),
         gpu_seconds=round(device_seconds(observed), 1),
-        message=message,
+        message=message if obstacle is None else obstacle.text,
     )
     return status.to_manifest()
+
+
+def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[str, Any]:
+    """The status that a plan writes; ``problem`` says why the search is not accepted."""
+    obstacle = first_blockage(observed.jobs.values()) if problem is None else problem.obstacle
+    return compose(observed.status, observed.object_generation, observed.now, observed, obstacle)
 
 
 def size_of_space(observed: ObservedSearch) -> SpaceSize:
@@ -66,47 +88,42 @@ def size_of_space(observed: ObservedSearch) -> SpaceSize:
 
 def current_level(observed: ObservedSearch) -> Level:
     """The level in work, or the last one."""
-    return "block" if observed.document("block", "end") is None else "macro"
+    return "block" if observed.records.end("block") is None else "macro"
 
 
 def generation_in_work(observed: ObservedSearch, level: Level) -> int:
     """The first generation of ``level`` that is not recorded, from 0."""
     generation = 0
-    while observed.document(level, generation_part(generation), "evaluations") is not None:
+    while observed.records.evaluations(level, generation) is not None:
         generation += 1
     return generation
 
 
 def phase_and_message(observed: ObservedSearch, level: Level) -> tuple[SearchPhase, str]:
     """The phase, and what the search does for people."""
-    stop = observed.document("stop")
-    if stop is not None:
-        return "Failed", stop["message"]
-    done = observed.document("published")
-    if done is not None:
-        limit = observed.document("limit")
-        early = f" (the search ended early: {limit['message']})" if limit else ""
-        return "Succeeded", f"zoo {observed.spec.zoo.name} has {len(done['models'])} new models{early}"
+    records = observed.records
+    if records.stop is not None:
+        return "Failed", records.stop.message
+    if records.published is not None:
+        early = f" (the search ended early: {records.limit.message})" if records.limit else ""
+        return "Succeeded", f"zoo {observed.spec.zoo.name} has {len(records.published.models)} new models{early}"
     if observed.spec.suspend:
         return "Suspended", "suspended by spec.suspend; what is recorded stays"
-    if observed.document("table") is not None:
+    if records.table is not None:
         return "Publishing", "publishing the pretrained models to the zoo"
-    if observed.document("pretrained") is not None:
+    if records.pretrained is not None:
         return "Pretraining", "measuring the step-time table of the pretrained models"
-    selection = observed.document("selection")
-    if selection is not None:
-        return "Pretraining", f"pretraining {len(selection['members'])} models"
+    if records.selection is not None:
+        return "Pretraining", f"pretraining {len(records.selection.members)} models"
     generation = generation_in_work(observed, level)
     phase: SearchPhase = "BlockSearch" if level == "block" else "MacroSearch"
     if generation == generations_of(observed, level):
         return phase, f"the {level} level ends"
     what = f"{level} generation {generation + 1} of {phase_of(observed, level).generations}"
-    decided = observed.document(level, generation_part(generation), "generation")
+    decided = records.generation(level, generation)
     if decided is not None:
-        message = f"{what}: evaluating {len(decided['members'])} architectures"
-    else:
-        message = f"{what}: measuring step times"
-    return phase, message
+        return phase, f"{what}: evaluating {len(decided.members)} architectures"
+    return phase, f"{what}: measuring step times"
 
 
 def conditions_of(
@@ -115,9 +132,9 @@ def conditions_of(
     """Accepted, Progressing, and at the end Complete or Failed."""
     conditions = condition(observed, before, "Accepted", "True", "Accepted", "the search is accepted")
     if phase == "Failed":
-        stop = observed.document("stop") or {"reason": "Failed"}
-        conditions = condition(observed, conditions, "Progressing", "False", stop["reason"], message)
-        return condition(observed, conditions, "Failed", "True", stop["reason"], message)
+        reason = observed.records.stop.reason if observed.records.stop else "Failed"
+        conditions = condition(observed, conditions, "Progressing", "False", reason, message)
+        return condition(observed, conditions, "Failed", "True", reason, message)
     if phase == "Succeeded":
         conditions = condition(observed, conditions, "Progressing", "False", "Succeeded", message)
         return condition(observed, conditions, "Complete", "True", "Succeeded", message)
@@ -132,20 +149,22 @@ def condition(
     return set_condition(before, kind, truth, reason, message, observed.object_generation, observed.now)
 
 
-def front_head(front: Sequence[Any]) -> tuple[FrontMember, ...]:
+def front_head(front: Sequence[Individual]) -> tuple[FrontMember, ...]:
     """The most accurate members of the front."""
-    ordered = sorted(front, key=lambda i: -i.accuracy)[:FRONT_SHOWN]
+    shown = front[:FRONT_SHOWN]
     return tuple(
-        FrontMember(architecture=i.encoding, accuracy=i.accuracy, step_seconds=i.step_seconds) for i in ordered
+        FrontMember(architecture=i.encoding, accuracy=i.accuracy, step_seconds=i.step_seconds)
+        for i in shown
+        if i.accuracy is not None
     )
 
 
 def published(observed: ObservedSearch) -> PublishedZoo | None:
     """What the zoo got."""
-    done = observed.document("published")
+    done = observed.records.published
     if done is None:
         return None
-    return PublishedZoo(name=observed.spec.zoo.name, models=len(done["models"]), version=done["version"])
+    return PublishedZoo(name=observed.spec.zoo.name, models=len(done.models), version=done.version)
 
 
 def eta(observed: ObservedSearch) -> str | None:
@@ -156,14 +175,13 @@ def eta(observed: ObservedSearch) -> str | None:
     for level in LEVELS:
         planned = generations_of(observed, level)
         for generation in range(planned):
-            record = observed.document(level, generation_part(generation), "evaluations")
+            record = observed.records.evaluations(level, generation)
             if record is None:
                 remaining += planned - generation
                 break
-            recorded = datetime.fromisoformat(record["recordedAt"])
             if last is not None:
-                spans.append((recorded - last).total_seconds())
-            last = recorded
+                spans.append((record.recorded_at - last).total_seconds())
+            last = record.recorded_at
     if not spans or not remaining:
         return None
     return timestamp(observed.now + timedelta(seconds=remaining * sum(spans) / len(spans)))

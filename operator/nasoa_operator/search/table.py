@@ -1,0 +1,59 @@
+"""The step-time table of the pretrained models, and the class prototypes of their source. Pure."""
+
+from __future__ import annotations
+
+from nasoa_operator.plan import Event, Manifest, Plan
+from nasoa_operator.search.observed import ObservedSearch
+from nasoa_operator.search.stopping import stop
+from nasoa_operator.steps import common_input, dataset_of, job_for, latest_try
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.boundary import NamedArchitecture, ProfileInput, ProfileResult
+from nasoa_runtime.documents.keys import SearchPart
+from nasoa_runtime.documents.search import Pretrained, Selection, StepTimeTable
+from nasoa_runtime.documents.steps import TABLE, Step
+
+
+def measure_table(observed: ObservedSearch, selection: Selection, pretrained: Pretrained) -> Plan:
+    """Have the step-time table and the source's class prototypes measured, alone on the reference device."""
+    job = latest_try(observed.jobs, TABLE)
+    if job is None:
+        return Plan(jobs=(table_job(observed, TABLE, selection, pretrained),))
+    if not job.finished:
+        return Plan()
+    outcome = job.outcomes[0]
+    result = outcome.result
+    if not isinstance(result, ProfileResult):
+        if outcome.failure == "InvalidResult" and job.step == str(TABLE):
+            return Plan(jobs=(table_job(observed, TABLE.again(), selection, pretrained),))
+        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.message}")
+    table = StepTimeTable(
+        measurements=result.measurements,
+        prototypes_uri=observed.uris.prototypes if result.prototypes_digest else None,
+        prototypes_digest=result.prototypes_digest,
+        seconds=result.seconds,
+    )
+    rows = sum(len(m.rows) for m in result.measurements)
+    event = Event("StepTimeTableMeasured", f"{rows} rows of the step-time table measured", "table")
+    return observed.write(SearchPart("table"), table, event)
+
+
+def table_job(observed: ObservedSearch, step: Step, selection: Selection, pretrained: Pretrained) -> Manifest:
+    """One pod that measures all published models in all ways of freezing them."""
+    spec, zoo, extractor = observed.spec, observed.spec.zoo, selection.extractor
+    pod_input = ProfileInput(
+        **common_input(observed, step),
+        architectures=tuple(
+            NamedArchitecture(name=observed.model_name(m.index), architecture=m.selected.encoding)
+            for m in pretrained.models
+        ),
+        batch_size=zoo.step_time_batch_size,
+        image_size=zoo.image_size,
+        classes=len(pretrained.models[0].result.classes),
+        low_resolution_stem=spec.low_resolution_stem,
+        frozen_stages=FROZEN_STAGES,
+        choose_layout=True,
+        prototypes_of=dataset_of(spec, spec.dataset.max_images) if extractor else None,
+        extractor=extractor,
+        prototypes_uri=observed.uris.prototypes if extractor else None,
+    )
+    return job_for(observed, step, pod_input)
