@@ -140,7 +140,7 @@ def kubeconfig(name: Name = "devcluster", data_dir: DataDir = None) -> None:
 
 @application.command()
 def build() -> None:
-    """Build the control plane now, if it is nowhere to be found; print where the programs are."""
+    """Build the control plane now, if it is missing; print where the programs are."""
     for program, path in find(_say).items():
         typer.echo(f"{program:<24} {path}")
 

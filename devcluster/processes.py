@@ -83,7 +83,7 @@ def handle(process: ProcessId) -> int | None:
 
 
 def end(process: ProcessId, *, grace_seconds: float) -> None:
-    """Asks a process to end and kills it when the grace is over. One that is gone is no error."""
+    """Asks a process to end and kills it when the grace is over. One that is gone already is not an error."""
     descriptor = handle(process)
     if descriptor is None:
         return

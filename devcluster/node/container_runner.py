@@ -91,7 +91,7 @@ class ContainerRunner:
         await self._state.pause(seconds)
 
     async def _run_once(self, container: JSON) -> None:
-        """One run, from creation to its end. Leaves the record waiting only if the pod shall end."""
+        """One run, from creation to its end. Leaves the record waiting only if the pod is to end."""
         name = container["name"]
         restarts = self._state.record.container(name).restarts
         identifier = f"process://{self._state.pod['metadata']['uid']}-{name}-{restarts}"
@@ -128,7 +128,7 @@ class ContainerRunner:
         """Starts the program, as often as it takes to get its configuration together.
 
         Returns:
-            ``None`` when the pod shall end first.
+            ``None`` when the pod is to end first.
         """
         name = container["name"]
         while not self._state.stopping.is_set():

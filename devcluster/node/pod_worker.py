@@ -144,7 +144,7 @@ class PodWorker:
         return None
 
     async def _end_wanted(self) -> tuple[float, tuple[str, str] | None]:
-        """Returns when the pod shall end: the grace period in seconds, and the failure that ends it, if any."""
+        """Returns when the pod is to end: the grace period in seconds, and the failure that ends it, if any."""
         while True:
             metadata = self.pod["metadata"]
             if self._gone or self._reporter.refused.is_set():
