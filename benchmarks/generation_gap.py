@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "operator")]
 
 from operated import DOUBLE, Team, until  # noqa: E402
 
-from devcluster import Cluster  # noqa: E402
+from demo.cluster import start_cluster  # noqa: E402
 
 GENERATIONS = 8
 PATIENCE_SECONDS = 480.0
@@ -100,7 +100,7 @@ def measure() -> list[Gap]:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        Cluster.start(Path(folder) / "c", name="bench", images=DOUBLE) as cluster,
+        start_cluster(Path(folder) / "c", name="bench", images=DOUBLE) as cluster,
     ):
         config.load_kube_config(str(cluster.kubeconfig))
         team = Team(cluster, Path(folder))

@@ -25,9 +25,8 @@ from operated import Team, page, until  # noqa: E402
 from request_simulation import RequestSimulation  # noqa: E402
 from tiny_zoo import OPERATOR_NAMESPACE  # noqa: E402
 
-from devcluster import Cluster  # noqa: E402
+from demo.cluster import SYSTEM_BUCKET, start_cluster  # noqa: E402
 from devcluster.processes import spawn  # noqa: E402
-from devcluster.s3 import SYSTEM_BUCKET  # noqa: E402
 
 IDLE = 200
 RESYNC_SECONDS = 30
@@ -106,7 +105,7 @@ def fill(team: Team) -> None:
 
 
 def measure() -> dict[str, dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder, Cluster.start(Path(folder) / "c", nodes=0, name="bench") as cluster:
+    with tempfile.TemporaryDirectory() as folder, start_cluster(Path(folder) / "c", nodes=0, name="bench") as cluster:
         team = Team(cluster, Path(folder))
         team.start({"NASOA_RESYNC_SECONDS": str(RESYNC_SECONDS)})
         access = str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, "nasoa"))

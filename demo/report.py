@@ -10,7 +10,7 @@ import matplotlib as mpl
 from rich.console import Console
 from rich.table import Table
 
-from demo.environment import SYSTEM_BUCKET
+from demo.cluster import SYSTEM_BUCKET
 from nasoa_runtime.search.front import pareto_front
 from nasoa_runtime.search.individuals import LEVELS, Individual, Level
 from nasoa_runtime.storage.documents import DocumentStore

@@ -1,6 +1,7 @@
 """``python -m devcluster``: a cluster that stays until it is told to go."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,12 @@ from .building import BuildError
 from .cluster import Cluster, ClusterError, stop
 from .control import ControlError
 from .layout import default_data_directory
-from .s3 import NoObjectStoreError
-from .state import StateError
+from .roster import RosterError
+from .s3 import BUCKETS, NoObjectStoreError
 from .toolchain import NoToolchainError
 
 _NOT_RUNNING = 3
-_EXPECTED = (ClusterError, ControlError, BuildError, NoToolchainError, NoObjectStoreError, StateError)
+_EXPECTED = (ClusterError, ControlError, BuildError, NoToolchainError, NoObjectStoreError, RosterError)
 
 application = typer.Typer(
     name="devcluster",
@@ -41,14 +42,41 @@ def _say(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def _commands(images: list[str]) -> dict[str, list[str]]:
+    """Reads what was given as ``--image``."""
+    found = {}
+    for text in images:
+        image, _, command = text.partition("=")
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r}: {error}") from None
+        if not image or not words:
+            raise typer.BadParameter(f"{text!r} is not IMAGE=COMMAND, such as 'example/app:1=python -m app'")
+        found[image] = words
+    return found
+
+
 @application.command()
 def up(
-    name: Name = "nasoa",
+    name: Name = "devcluster",
     data_dir: DataDir = None,
     nodes: Annotated[int, typer.Option(min=0, max=20, help="Local nodes that run pods as processes.")] = 1,
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A bucket of the S3 store, '{BUCKETS[0]}' by default; may be given several times."),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE=COMMAND",
+            help="What containers with this image run that have no command; may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Start a cluster. Interrupted, it leaves nothing running."""
-    cluster = Cluster.start(_folder(name, data_dir), nodes=nodes, name=name, progress=_say)
+    folder, images = _folder(name, data_dir), _commands(image or [])
+    cluster = Cluster.start(folder, nodes=nodes, name=name, progress=_say, images=images, buckets=bucket or BUCKETS)
     try:
         cluster.detach()
     except BaseException:
@@ -61,7 +89,7 @@ def up(
 
 @application.command()
 def down(
-    name: Name = "nasoa",
+    name: Name = "devcluster",
     data_dir: DataDir = None,
     keep_data: Annotated[bool, typer.Option("--keep-data", help="Leave data and logs for the next up.")] = False,
 ) -> None:
@@ -73,7 +101,7 @@ def down(
 
 @application.command()
 def status(
-    name: Name = "nasoa",
+    name: Name = "devcluster",
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -105,14 +133,14 @@ def status(
 
 
 @application.command()
-def kubeconfig(name: Name = "nasoa", data_dir: DataDir = None) -> None:
+def kubeconfig(name: Name = "devcluster", data_dir: DataDir = None) -> None:
     """Print the path of the administrator's kubeconfig."""
     typer.echo(Cluster.attach(_folder(name, data_dir)).kubeconfig)
 
 
 @application.command()
 def build() -> None:
-    """Build the control plane now, if it is nowhere to be found; print where the programs are."""
+    """Build the control plane now, if it is missing; print where the programs are."""
     for program, path in find(_say).items():
         typer.echo(f"{program:<24} {path}")
 

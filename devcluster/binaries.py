@@ -22,7 +22,7 @@ def silent(_message: str) -> None:
 
 
 def find(progress: Progress = silent, *, toolsets: tuple[Toolset, ...] = TOOLSETS) -> dict[str, Path]:
-    """Returns the path of each program, having built what is nowhere to be found.
+    """Returns the path of each program, having built what is missing.
 
     Each is looked for in the folder that ``KUBEBUILDER_ASSETS`` names, then on PATH (where only the pinned minor
     version counts), then in this user's cache, which a build fills.

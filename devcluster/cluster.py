@@ -16,8 +16,8 @@ from .kubeconfig import with_token, write
 from .layout import Layout, port_locks
 from .nodes import PREFIX
 from .ports import lock_block, ports_of
-from .processes import Identity, alive, end, own_identity
-from .state import State
+from .processes import ProcessId, alive, end, own_process_id
+from .roster import Roster
 from .supervisor import Request
 
 Progress = Callable[[str], None]
@@ -45,13 +45,13 @@ class Cluster:
     context manager it ends with the block. Its folder stays, with logs and data.
     """
 
-    def __init__(self, layout: Layout, state: State, programs: dict[str, Path]) -> None:
+    def __init__(self, layout: Layout, roster: Roster, programs: dict[str, Path]) -> None:
         self._layout = layout
-        self._state = state
+        self._roster = roster
         self._kubectl = programs["kubectl"]
-        self._ports = ports_of(state.block)
+        self._ports = ports_of(roster.block)
         self.programs = programs
-        self.s3 = s3.connection(layout.s3, self._ports)
+        self.s3 = s3.connection(layout.s3, self._ports, roster.buckets)
 
     @classmethod
     def start(
@@ -59,9 +59,11 @@ class Cluster:
         data_dir: Path | str,
         *,
         nodes: int = 1,
-        name: str = "nasoa",
+        name: str = "devcluster",
         progress: Progress = binaries.silent,
         images: Mapping[str, Sequence[str]] | None = None,
+        buckets: Sequence[str] = s3.BUCKETS,
+        identities: Mapping[str, s3.Rights] | None = None,
     ) -> "Cluster":
         """Starts a cluster and returns once pods can be created.
 
@@ -70,16 +72,23 @@ class Cluster:
             nodes: how many local nodes run pods, named ``local-0`` and so on.
             name: what ``status`` shows.
             progress: told in words what is being done.
-            images: what the nodes run for images other than our own: image -> command.
+            images: what containers without a command run, by their image: nodes do not read images.
+            buckets: the object store's; missing ones are made.
+            identities: who reaches the store besides ``admin``, and what each may do there.
 
         Raises:
-            ClusterError: it could not be started; nothing of it is left running.
+            ClusterError: it could not be started, or the names are wrong; nothing of it is left running.
             NoToolchainError, BuildError: the control plane has to be built and can't be.
         """
         if sys.platform != "linux":
             raise ClusterError("devcluster runs on Linux only")
         if _NAME.fullmatch(name) is None:
-            raise ClusterError(f"{name!r} is no cluster name: use up to 32 lower-case letters, digits and dashes")
+            raise ClusterError(f"{name!r} is not a cluster name: use up to 32 lower-case letters, digits and dashes")
+        identities = dict(identities or {})
+        try:
+            s3.check(buckets, identities)
+        except ValueError as error:
+            raise ClusterError(str(error)) from None
         layout = Layout(Path(data_dir).resolve())
         programs = binaries.find(progress)
         request = Request(
@@ -88,8 +97,10 @@ class Cluster:
             programs={program: str(path) for program, path in programs.items()},
             weed=str(s3.weed()),
             nodes=[f"local-{index}" for index in range(nodes)],
-            owner=own_identity(),
-            images={image: list(command) for image, command in (images or {}).items()},
+            owner=own_process_id(),
+            images=dict(images or {}),
+            buckets=list(buckets),
+            identities=identities,
         )
         layout.make()
         _launch(request, layout, progress)
@@ -103,10 +114,10 @@ class Cluster:
             ClusterError: none runs there.
         """
         layout = Layout(Path(data_dir).resolve())
-        state = State.read(layout.state)
-        if state is None or not alive(state.supervisor):
+        roster = Roster.read(layout.roster)
+        if roster is None or not alive(roster.supervisor):
             raise ClusterError(f"no cluster runs in {layout.root}")
-        return cls(layout, state, programs or binaries.find())
+        return cls(layout, roster, programs or binaries.find())
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +130,7 @@ class Cluster:
     @property
     def name(self) -> str:
         """Its name."""
-        return self._state.name
+        return self._roster.name
 
     @property
     def data_dir(self) -> Path:
@@ -142,9 +153,9 @@ class Cluster:
         return api_server(self._layout, self._ports).endpoint
 
     @property
-    def supervisor(self) -> Identity:
+    def supervisor(self) -> ProcessId:
         """The process above all its others."""
-        return self._state.supervisor
+        return self._roster.supervisor
 
     @property
     def kubectl_command(self) -> list[str]:
@@ -219,7 +230,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends all its processes. Does nothing if they have ended."""
-        end(self._state.supervisor, grace_seconds=_STOP_SECONDS)
+        end(self._roster.supervisor, grace_seconds=_STOP_SECONDS)
         _end_recorded(self._layout)
 
 
@@ -230,11 +241,11 @@ def stop(data_dir: Path | str, *, keep_data: bool) -> bool:
         Whether anything ran.
     """
     layout = Layout(Path(data_dir).resolve())
-    state = State.read(layout.state)
-    if state is None:
+    roster = Roster.read(layout.roster)
+    if roster is None:
         return False
-    running = alive(state.supervisor)
-    end(state.supervisor, grace_seconds=_STOP_SECONDS)
+    running = alive(roster.supervisor)
+    end(roster.supervisor, grace_seconds=_STOP_SECONDS)
     ended = _end_recorded(layout)
     if not keep_data:
         layout.remove()
@@ -243,14 +254,14 @@ def stop(data_dir: Path | str, *, keep_data: bool) -> bool:
 
 def _end_recorded(layout: Layout) -> bool:
     """Ends what a killed supervisor may have left, which the kernel has normally done, and removes its sockets."""
-    state = State.read(layout.state)
-    left = [one for one in state.processes.values() if alive(one)] if state else []
-    for identity in left:
-        end(identity, grace_seconds=1.0)
+    roster = Roster.read(layout.roster)
+    left = [one for one in roster.processes.values() if alive(one)] if roster else []
+    for process in left:
+        end(process, grace_seconds=1.0)
     # Another cluster may have taken the ports since: then these files are its own.
-    lock = None if state is None else lock_block(port_locks(), state.block)
-    if state is not None and lock is not None:
-        for path in s3.leftovers(ports_of(state.block)):
+    lock = None if roster is None else lock_block(port_locks(), roster.block)
+    if roster is not None and lock is not None:
+        for path in s3.leftovers(ports_of(roster.block)):
             path.unlink(missing_ok=True)
         os.close(lock)
     return bool(left)
@@ -274,7 +285,7 @@ def _launch(request: Request, layout: Layout, progress: Progress) -> None:
         process.terminate()
         process.wait()
         raise
-    # From here on it is followed by its identity, as one that somebody else started.
+    # From here on it is followed by its process id, as one that somebody else started.
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", request: Request, layout: Layout, progress: Progress) -> None:
@@ -290,8 +301,8 @@ def _await_ready(process: "subprocess.Popen[bytes]", request: Request, layout: L
             elif "failed" in message:
                 raise ClusterError(message["failed"])
             elif "ready" in message:
-                state = State.read(layout.state)
-                assert state is not None
-                s3.create_buckets(s3.connection(layout.s3, ports_of(state.block)))
+                roster = Roster.read(layout.roster)
+                assert roster is not None
+                s3.create_buckets(s3.connection(layout.s3, ports_of(roster.block), roster.buckets))
                 return
     raise ClusterError(f"the supervisor ended: see {layout.supervisor_log}")

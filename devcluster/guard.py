@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 
-from .processes import become_subreaper, kill_descendants
+from .descendants import kill_descendants
+from .prctl import become_subreaper
 
 _NICENESS = 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-_APPLICATION = "nasoa"
+_APPLICATION = "devcluster"
 
 
 def cache_directory() -> Path:
@@ -62,8 +62,8 @@ class Layout:
         return self.root / "kubeconfigs"
 
     @property
-    def state(self) -> Path:
-        """What runs, for those who come later: see `devcluster.state`."""
+    def roster(self) -> Path:
+        """What runs, for those who come later: see `devcluster.roster`."""
         return self.root / "cluster.json"
 
     @property
@@ -100,7 +100,7 @@ class Layout:
         """Removes what a cluster made in its folder, and the folder if nothing else is in it."""
         for folder in (self.pki, self.logs, self.s3, self.etcd, self.kubeconfigs, self.root / "nodes", self.kubectl):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.kubeconfig, self.state, self.lock, self.root / "control"):
+        for file in (self.kubeconfig, self.roster, self.lock, self.root / "control"):
             file.unlink(missing_ok=True)
         with suppress(OSError):
             self.root.rmdir()

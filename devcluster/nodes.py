@@ -21,10 +21,10 @@ def local_node(
     """The component that runs a node; its credentials are made on the way.
 
     Raises:
-        ValueError: the name is none that Kubernetes takes for a node.
+        ValueError: Kubernetes would not take the name for a node.
     """
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is no node name: use up to 52 lower-case letters, digits and dashes")
+        raise ValueError(f"{name!r} is not a node name: use up to 52 lower-case letters, digits and dashes")
     folder = layout.node(name)
     authority = Authority(Pair.read(layout.pki, "ca"))
     # The node authorizer goes by exactly this user and group.
@@ -40,7 +40,7 @@ def local_node(
         "serving-cert": folder / "serving.crt",
         "serving-key": folder / "serving.key",
         "client-ca": folder / "client-ca.crt",
-        "entry-points": json.dumps(images or {}),
+        "images": json.dumps(images or {}),
     }
     arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
     command = (sys.executable, "-m", "devcluster.node", *arguments)

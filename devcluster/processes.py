@@ -1,28 +1,25 @@
 """Processes that end with the one that started them, and ends that never hit a stranger.
 
-A process id is reused once its process is gone. An `Identity` therefore adds when the process started and in which
-boot, and signals go through a process file descriptor that is opened before the identity is compared.
+The kernel reuses the id of a process that is gone. A `ProcessId` therefore adds when the process started and in which
+boot, and signals go through a process file descriptor that is opened before the two are compared.
 """
 
-import ctypes
 import os
 import select
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+from .prctl import die_with_parent
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessId:
     """One process for ever: its id, its start in clock ticks since the boot, and the boot."""
 
     pid: int
@@ -35,14 +32,13 @@ class Stat:
     """The fields of ``/proc/PID/stat`` that are used here."""
 
     state: str
-    parent: int
     start_ticks: int
 
 
 def parse_stat(text: str) -> Stat:
     """Reads a line of ``/proc/PID/stat``, whose second field may itself hold spaces and parentheses."""
     fields = text.rpartition(")")[2].split()
-    return Stat(fields[0], int(fields[1]), int(fields[19]))
+    return Stat(fields[0], int(fields[19]))
 
 
 def _stat(pid: int) -> Stat | None:
@@ -52,43 +48,43 @@ def _stat(pid: int) -> Stat | None:
         return None
 
 
-def identify(pid: int) -> Identity | None:
-    """The identity of a process that lives; None for one that is gone or only waits to be reaped."""
+def identify(pid: int) -> ProcessId | None:
+    """Identifies a process that lives; None for one that is gone or only waits to be reaped."""
     stat = _stat(pid)
     if stat is None or stat.state in {"Z", "X"}:
         return None
-    return Identity(pid, stat.start_ticks, _BOOT.read_text(encoding="ascii").strip())
+    return ProcessId(pid, stat.start_ticks, _BOOT.read_text(encoding="ascii").strip())
 
 
-def own_identity() -> Identity:
-    """The identity of this process."""
+def own_process_id() -> ProcessId:
+    """Identifies this process."""
     found = identify(os.getpid())
     if found is None:
         raise RuntimeError("/proc does not show this process: devcluster needs Linux with /proc mounted")
     return found
 
 
-def alive(identity: Identity) -> bool:
+def alive(process: ProcessId) -> bool:
     """Whether exactly this process still runs."""
-    return identify(identity.pid) == identity
+    return identify(process.pid) == process
 
 
-def handle(identity: Identity) -> int | None:
+def handle(process: ProcessId) -> int | None:
     """A process file descriptor of this very process, readable once it has ended; None if it is gone."""
     try:
-        descriptor = os.pidfd_open(identity.pid)
+        descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return None
     # The descriptor is of whatever had the id when it was opened: only now is the comparison worth something.
-    if alive(identity):
+    if alive(process):
         return descriptor
     os.close(descriptor)
     return None
 
 
-def end(identity: Identity, *, grace_seconds: float) -> None:
-    """Asks a process to end and kills it when the grace is over. One that is gone is no error."""
-    descriptor = handle(identity)
+def end(process: ProcessId, *, grace_seconds: float) -> None:
+    """Asks a process to end and kills it when the grace is over. One that is gone already is not an error."""
+    descriptor = handle(process)
     if descriptor is None:
         return
     try:
@@ -114,12 +110,6 @@ def spawn(
     """
     parent = os.getpid()
 
-    def tie() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have ended before the request reached the kernel.
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGKILL)
-
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -130,45 +120,5 @@ def spawn(
             cwd=directory,
             env=None if variables is None else dict(variables),
             start_new_session=True,
-            preexec_fn=tie,  # noqa: PLW1509 (whoever calls this has no other thread)
+            preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),  # noqa: PLW1509 (whoever calls this has no other thread)
         )
-
-
-def become_subreaper() -> None:
-    """Makes orphans among this process's descendants its own children, so that none gets away."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def children() -> list[int]:
-    """The ids of this process's children, unreaped ones among them."""
-    own = os.getpid()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            stat = _stat(int(entry.name))
-            if stat is not None and stat.parent == own:
-                found.append(int(entry.name))
-    return found
-
-
-def kill_descendants(*, limit_seconds: float = 10.0) -> None:
-    """Kills every descendant of a subreaper: as orphans become children, killing children ends with none left."""
-    deadline = time.monotonic() + limit_seconds
-    while time.monotonic() < deadline:
-        present = children()
-        if not present:
-            return
-        for pid in present:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in present:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def reap_orphans(own: set[int]) -> None:
-    """Reaps ended children except those in ``own``, whose end somebody else waits for."""
-    for pid in children():
-        if pid not in own:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)

@@ -5,12 +5,13 @@ but a program of this machine that speaks them gets past the identities: this st
 """
 
 import json
+import re
 import secrets
 import shutil
 import sysconfig
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
@@ -23,24 +24,13 @@ from .controlplane import LOOPBACK
 
 NAME = "s3"
 REGION = "us-east-1"
-SYSTEM_BUCKET = "nasoa-system"
-TENANT_BUCKET = "nasoa-tenants"
-_BUCKETS = (SYSTEM_BUCKET, TENANT_BUCKET)
+ADMIN = "admin"
+BUCKETS = ("devcluster",)
+"""What there is where nobody asks for other buckets."""
+_BUCKET = re.compile(r"[a-z0-9][-a-z0-9]{1,61}[a-z0-9]")
+_IDENTITY = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-
-
-def _all_of(bucket: str) -> list[str]:
-    return [f"{action}:{bucket}" for action in ("Read", "Write", "List", "Tagging")]
-
-
-# A trailing "/*" limits an action to a prefix; without it the prefix would be one object's name.
-ACTIONS: dict[str, list[str]] = {
-    "admin": ["Admin"],
-    "operator": [*_all_of(SYSTEM_BUCKET), *_all_of(TENANT_BUCKET)],
-    "reader": [f"{action}:{SYSTEM_BUCKET}/zoo/*" for action in ("Read", "List")],
-    "tenant": _all_of(TENANT_BUCKET),
-}
 
 
 class NoObjectStoreError(RuntimeError):
@@ -48,8 +38,31 @@ class NoObjectStoreError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Identity:
-    """One pair of keys."""
+class Rights:
+    """What an identity may do. A place is ``BUCKET``, or ``BUCKET/PREFIX/`` for the objects below a prefix.
+
+    Attributes:
+        reads: places whose objects it may read and list.
+        writes: places where it may write, delete and tag objects.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    def actions(self) -> list[str]:
+        """The same in the store's words."""
+        reading = [f"{action}:{_limited(place)}" for place in self.reads for action in ("Read", "List")]
+        return reading + [f"{action}:{_limited(place)}" for place in self.writes for action in ("Write", "Tagging")]
+
+
+def _limited(place: str) -> str:
+    # Without the asterisk a prefix would be one object's name.
+    return f"{place}*" if "/" in place else place
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What an identity signs its requests with."""
 
     access_key: str
     secret_key: str
@@ -57,18 +70,34 @@ class Identity:
 
 @dataclass(frozen=True)
 class S3:
-    """How the store is reached, and by whom.
-
-    ``operator`` reads and writes both buckets, ``reader`` reads ``zoo/`` of the system bucket, ``tenant`` reads and
-    writes the tenants' bucket, ``admin`` may do everything.
-    """
+    """How the store is reached, and by whom: ``keys`` has those of each identity, ``admin`` may do everything."""
 
     endpoint: str
     region: str
-    operator: Identity
-    reader: Identity
-    tenant: Identity
-    admin: Identity
+    buckets: tuple[str, ...]
+    keys: Mapping[str, Keys]
+
+
+def check(buckets: Sequence[str], identities: Mapping[str, Rights]) -> None:
+    """Refuses what the store would not take or would misunderstand.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    for bucket in buckets:
+        if _BUCKET.fullmatch(bucket) is None:
+            raise ValueError(f"{bucket!r} is not a bucket name: use 3 to 63 lower-case letters, digits and dashes")
+    for name, rights in identities.items():
+        if name == ADMIN or _IDENTITY.fullmatch(name) is None:
+            raise ValueError(
+                f"{name!r} can't be an identity: use up to 32 lower-case letters, digits and dashes, not {ADMIN!r}"
+            )
+        for place in (*rights.reads, *rights.writes):
+            bucket, slash, _ = place.partition("/")
+            if bucket not in buckets:
+                raise ValueError(f"the identity {name} has rights in {place}, and there is no bucket {bucket!r}")
+            if slash and not place.endswith("/"):
+                raise ValueError(f"the identity {name} has rights in {place}: end a prefix with a slash")
 
 
 def weed() -> Path:
@@ -83,36 +112,42 @@ def weed() -> Path:
     return Path(found)
 
 
-def make_identities(folder: Path) -> dict[str, Identity]:
-    """Makes keys and the store's configuration where there are none; returns the keys by identity."""
+def make_identities(folder: Path, identities: Mapping[str, Rights]) -> None:
+    """Writes the store's configuration: ``admin`` and the identities. Keys that are there already are kept."""
     path = folder / "identities.json"
-    if path.exists():
-        return {
-            one["name"]: Identity(one["credentials"][0]["accessKey"], one["credentials"][0]["secretKey"])
-            for one in json.loads(path.read_text())["identities"]
-        }
-    made = {name: Identity(f"{name}-{secrets.token_hex(6)}", secrets.token_urlsafe(30)) for name in ACTIONS}
-    write_private(path, json.dumps(configuration(made), indent=2).encode())
-    return made
+    kept = read_keys(folder) if path.exists() else {}
+    keys = {name: kept.get(name) or _new_keys(name) for name in (ADMIN, *identities)}
+    write_private(path, json.dumps(configuration(keys, identities), indent=2).encode())
 
 
-def configuration(identities: Mapping[str, Identity]) -> dict[str, object]:
+def _new_keys(name: str) -> Keys:
+    return Keys(f"{name}-{secrets.token_hex(6)}", secrets.token_urlsafe(30))
+
+
+def configuration(keys: Mapping[str, Keys], identities: Mapping[str, Rights]) -> dict[str, object]:
     """The document that tells the store who may do what."""
     return {
         "identities": [
             {
                 "name": name,
                 "credentials": [{"accessKey": one.access_key, "secretKey": one.secret_key}],
-                "actions": ACTIONS[name],
+                "actions": ["Admin"] if name == ADMIN else identities[name].actions(),
             }
-            for name, one in identities.items()
+            for name, one in keys.items()
         ]
     }
 
 
-def connection(folder: Path, ports: Mapping[str, int]) -> S3:
+def read_keys(folder: Path) -> dict[str, Keys]:
+    """The keys of each identity, from the store's configuration."""
+    document = json.loads((folder / "identities.json").read_text())
+    credentials = {one["name"]: one["credentials"][0] for one in document["identities"]}
+    return {name: Keys(one["accessKey"], one["secretKey"]) for name, one in credentials.items()}
+
+
+def connection(folder: Path, ports: Mapping[str, int], buckets: Sequence[str]) -> S3:
     """How the store of a cluster is reached."""
-    return S3(f"http://{LOOPBACK}:{ports['s3']}", REGION, **make_identities(folder))
+    return S3(f"http://{LOOPBACK}:{ports['s3']}", REGION, tuple(buckets), read_keys(folder))
 
 
 def component(folder: Path, ports: Mapping[str, int], program: Path) -> Component:
@@ -167,17 +202,18 @@ def leftovers(ports: Mapping[str, int]) -> tuple[Path, ...]:
 
 
 def create_buckets(s3: S3) -> None:
-    """Creates the buckets and returns once both can be written to.
+    """Creates the buckets and returns once all can be written to.
 
     Raises:
         NoObjectStoreError: the store does not take them in time.
     """
+    keys = s3.keys[ADMIN]
     client = boto3.client(
         "s3",
         endpoint_url=s3.endpoint,
         region_name=s3.region,
-        aws_access_key_id=s3.admin.access_key,
-        aws_secret_access_key=s3.admin.secret_key,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
         config=botocore.config.Config(
             connect_timeout=2, read_timeout=5, retries={"max_attempts": 0}, s3={"addressing_style": "path"}
         ),
@@ -186,7 +222,7 @@ def create_buckets(s3: S3) -> None:
     while True:
         try:
             present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-            for bucket in _BUCKETS:
+            for bucket in s3.buckets:
                 if bucket not in present:
                     client.create_bucket(Bucket=bucket)
                 # The first write makes the store allot space, which it may not have yet.
@@ -198,8 +234,3 @@ def create_buckets(s3: S3) -> None:
             time.sleep(_POLL_SECONDS)
         else:
             return
-
-
-def described(s3: S3) -> dict[str, object]:
-    """The connection as a JSON document."""
-    return asdict(s3)

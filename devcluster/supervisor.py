@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,11 +20,13 @@ from typing import Any
 
 from . import control, controlplane, nodes, s3
 from .components import Component
+from .descendants import kill_descendants, reap_orphans
 from .layout import Layout, port_locks
 from .ports import NoFreePortsError, Reservation, reserve
+from .prctl import become_subreaper
 from .probing import Prober, node_ready
-from .processes import Identity, become_subreaper, handle, kill_descendants, own_identity, reap_orphans
-from .state import State, StateError
+from .processes import ProcessId, handle, own_process_id
+from .roster import Roster, RosterError
 from .units import ComponentError, Unit
 
 _log = logging.getLogger(__name__)
@@ -44,9 +46,11 @@ class Request:
     programs: dict[str, str]
     weed: str
     nodes: list[str]
-    owner: Identity
-    images: dict[str, list[str]]
-    """Image -> the command that local nodes run for it."""
+    owner: ProcessId
+    images: Mapping[str, Sequence[str]]
+    """Image -> the command that stands for it on local nodes."""
+    buckets: Sequence[str]
+    identities: Mapping[str, s3.Rights]
 
     def encode(self) -> bytes:
         """The document on the supervisor's input."""
@@ -56,7 +60,11 @@ class Request:
     def decode(cls, document: bytes) -> "Request":
         """The reverse of `encode`."""
         fields = json.loads(document)
-        return cls(**fields | {"owner": Identity(**fields["owner"])})
+        identities = {
+            name: s3.Rights(tuple(rights["reads"]), tuple(rights["writes"]))
+            for name, rights in fields["identities"].items()
+        }
+        return cls(**fields | {"owner": ProcessId(**fields["owner"]), "identities": identities})
 
 
 def variables_without(environment: dict[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
@@ -75,11 +83,11 @@ class Supervisor:
         self._tell = tell
         self._units: dict[str, Unit] = {}
         self._variables = variables_without(dict(os.environ), _STRIPPED)
-        self._state = State(request.name, reservation.block, own_identity())
+        self._roster = Roster(request.name, reservation.block, tuple(request.buckets), own_process_id())
         self._ended = asyncio.Event()
         self._owner: int | None = None
         controlplane.make_credentials(self._layout, self._ports)
-        s3.make_identities(self._layout.s3)
+        s3.make_identities(self._layout.s3, request.identities)
         self._prober = Prober(self._layout)
 
     async def run(self) -> None:
@@ -179,9 +187,9 @@ class Supervisor:
         reap_orphans({unit.process.pid for unit in self._units.values() if unit.process is not None})
 
     def _record(self) -> None:
-        processes = {name: unit.identity for name, unit in self._units.items() if unit.identity is not None}
-        self._state = replace(self._state, processes=processes)
-        self._state.write(self._layout.state)
+        processes = {name: unit.process_id for name, unit in self._units.items() if unit.process_id is not None}
+        self._roster = replace(self._roster, processes=processes)
+        self._roster.write(self._layout.roster)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -251,12 +259,12 @@ def main() -> None:
     with layout.lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            before = State.read(layout.state)
+            before = Roster.read(layout.roster)
             reservation = reserve(port_locks(), preferred=before.block if before else None)
         except BlockingIOError:
             _tell(failed=f"a cluster already runs in {layout.root}")
             return
-        except (NoFreePortsError, StateError) as error:
+        except (NoFreePortsError, RosterError) as error:
             _tell(failed=str(error))
             return
         asyncio.run(Supervisor(request, reservation, _tell).run())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .components import Component
 from .probing import Prober
-from .processes import Identity, identify, spawn
+from .processes import ProcessId, identify, spawn
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Unit:
     ) -> None:
         self.component = component
         self.process: subprocess.Popen[bytes] | None = None
-        self.identity: Identity | None = None
+        self.process_id: ProcessId | None = None
         self._log = log
         self._variables = variables
         self._changed = changed
@@ -66,7 +66,7 @@ class Unit:
         process = spawn(
             self.component.arguments, log=self._log, directory=self.component.directory, variables=self._variables
         )
-        self.process, self.identity = process, identify(process.pid)
+        self.process, self.process_id = process, identify(process.pid)
         descriptor = os.pidfd_open(process.pid)
         asyncio.get_running_loop().add_reader(descriptor, self._on_end, descriptor)
         self._changed()
@@ -112,7 +112,7 @@ class Unit:
     def _on_end(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
-        process, self.process, self.identity = self.process, None, None
+        process, self.process, self.process_id = self.process, None, None
         code = process.wait() if process is not None else None
         self._ended.set()
         self._remove_leftovers()

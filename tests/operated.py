@@ -17,16 +17,16 @@ from urllib.request import urlopen
 
 import yaml
 from builders import a_request, a_search
-from tiny_zoo import IMAGE, OPERATOR_NAMESPACE, SECRET, install, store_of
+from tiny_zoo import OPERATOR_NAMESPACE, SECRET, install, store_of
 
+from demo.cluster import OPERATOR, POD_IMAGE, SYSTEM_BUCKET, TENANT, TENANT_BUCKET
 from devcluster import Cluster
 from devcluster.processes import spawn
-from devcluster.s3 import SYSTEM_BUCKET, TENANT_BUCKET
 
 TESTS = Path(__file__).resolve().parent
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.1
-DOUBLE = {IMAGE: [sys.executable, str(TESTS / "double.py")]}
+DOUBLE = {POD_IMAGE: [sys.executable, str(TESTS / "double.py")]}
 SMALL_POD = {"resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}
 
 
@@ -61,7 +61,7 @@ class OperatorProcess:
     """One operator process of a team."""
 
     def __init__(self, cluster: Cluster, log: Path, namespaces: str, settings: Mapping[str, str]) -> None:
-        identity = cluster.s3.operator
+        keys = cluster.s3.keys[OPERATOR]
         self.port = a_free_port()
         variables = {
             "PYTHONPATH": f"{TESTS.parent}:{TESTS.parent / 'operator'}",
@@ -71,8 +71,8 @@ class OperatorProcess:
             "NASOA_HEALTH_HOST": "127.0.0.1",
             "NASOA_HEALTH_PORT": str(self.port),
             "NASOA_RESYNC_SECONDS": "2",
-            "AWS_ACCESS_KEY_ID": identity.access_key,
-            "AWS_SECRET_ACCESS_KEY": identity.secret_key,
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
             "OMP_NUM_THREADS": "1",
         }
         self.process = spawn([sys.executable, "-m", "nasoa_operator"], log=log, variables=variables | dict(settings))
@@ -99,8 +99,8 @@ class Team:
         self.namespace = f"team-{mark}"
         self.zoo = f"zoo-{mark}"
         self.output = f"s3://{TENANT_BUCKET}/{self.namespace}"
-        self.tenant = store_of(cluster, cluster.s3.tenant)
-        self.system = store_of(cluster, cluster.s3.operator)
+        self.tenant = store_of(cluster, cluster.s3.keys[TENANT])
+        self.system = store_of(cluster, cluster.s3.keys[OPERATOR])
         self.operators: list[OperatorProcess] = []
         install(cluster, self.namespace)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from demo.cluster import OPERATOR, POD_IMAGE, READER, SYSTEM_BUCKET, TENANT, TENANT_BUCKET
 from devcluster import Cluster
 from devcluster.processes import spawn
-from devcluster.s3 import SYSTEM_BUCKET, TENANT_BUCKET, Identity
+from devcluster.s3 import Keys
 from nasoa_operator.crd import crd
 from nasoa_operator.install import manifests
 from nasoa_operator.settings import Settings
@@ -24,15 +25,14 @@ from nasoa_runtime.storage.zoo import IMPORT, ZooModel, publish
 
 # Roles and policies are the cluster's, so every test installs the same.
 OPERATOR_NAMESPACE = Settings().namespace
-IMAGE = Settings().pod_image
 TINY = "1-_4_1-1-1-1"
 IMAGE_SIZE, CLASSES = 16, 3
 SECRET = "storage"
 STOP_SECONDS = 15.0
 
 
-def store_of(cluster: Cluster, identity: Identity) -> ObjectStore:
-    return connect(cluster.s3.endpoint, cluster.s3.region, identity.access_key, identity.secret_key)
+def store_of(cluster: Cluster, keys: Keys) -> ObjectStore:
+    return connect(cluster.s3.endpoint, cluster.s3.region, keys.access_key, keys.secret_key)
 
 
 def apply(cluster: Cluster, *documents: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ def a_namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def a_secret(namespace: str, name: str, tenant: Identity, reader: Identity) -> dict[str, Any]:
+def a_secret(namespace: str, name: str, tenant: Keys, reader: Keys) -> dict[str, Any]:
     values = {
         "AWS_ACCESS_KEY_ID": tenant.access_key,
         "AWS_SECRET_ACCESS_KEY": tenant.secret_key,
@@ -59,14 +59,15 @@ def install(cluster: Cluster, *namespaces: str) -> None:
     apply(cluster, *(a_namespace(name) for name in (OPERATOR_NAMESPACE, *namespaces)), *(crd(kind) for kind in KINDS))
     for kind in KINDS:
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{kind.name}", "--timeout=30s")
-    apply(cluster, *manifests(OPERATOR_NAMESPACE, list(namespaces), IMAGE))
-    apply(cluster, *(a_secret(name, SECRET, cluster.s3.tenant, cluster.s3.reader) for name in namespaces))
+    apply(cluster, *manifests(OPERATOR_NAMESPACE, list(namespaces), POD_IMAGE))
+    keys = cluster.s3.keys
+    apply(cluster, *(a_secret(name, SECRET, keys[TENANT], keys[READER]) for name in namespaces))
 
 
 @contextmanager
 def an_operator(cluster: Cluster, log: Path, *namespaces: str, **settings: str) -> Iterator[None]:
     """The operator as a process under its own account and S3 identity, looking at ``namespaces``."""
-    identity = cluster.s3.operator
+    keys = cluster.s3.keys[OPERATOR]
     variables = {
         "NASOA_KUBECONFIG": str(cluster.kubeconfig_for(OPERATOR_NAMESPACE, "nasoa")),
         "NASOA_WATCH_NAMESPACES": ",".join(namespaces),
@@ -74,8 +75,8 @@ def an_operator(cluster: Cluster, log: Path, *namespaces: str, **settings: str) 
         "NASOA_RESYNC_SECONDS": "5",
         "NASOA_HEALTH_HOST": "127.0.0.1",
         "NASOA_HEALTH_PORT": "0",
-        "AWS_ACCESS_KEY_ID": identity.access_key,
-        "AWS_SECRET_ACCESS_KEY": identity.secret_key,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         "OMP_NUM_THREADS": "1",
     }
     root = Path(__file__).resolve().parent.parent
@@ -90,7 +91,7 @@ def an_operator(cluster: Cluster, log: Path, *namespaces: str, **settings: str) 
 
 def publish_zoo(cluster: Cluster, name: str, weights: bytes, product: str) -> None:
     """Publish the tiny network by the way of all weights: from the tenant's bucket, checked, into the zoo."""
-    store = store_of(cluster, cluster.s3.operator)
+    store = store_of(cluster, cluster.s3.keys[OPERATOR])
     uri = f"s3://{TENANT_BUCKET}/import/{name}.safetensors"
     store.put(uri, weights)
     rows = [

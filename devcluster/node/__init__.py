@@ -7,10 +7,10 @@ of the kubelet's HTTPS interface that ``kubectl logs`` needs.
 
 How a container becomes a process
 
-- ``command`` and ``args`` are run as they are, after ``$(VAR)`` expansion. The **image is ignored**. ``python`` and
-  ``python3`` mean the interpreter that runs the node. A container without ``command`` whose image is one of ours
-  (its name contains ``nasoa``) runs ``python -m nasoa_runtime``, which is that image's entry point.
-- Each container has a supervisor process that dies with the node and takes every descendant of the program along.
+- ``command`` and ``args`` are run as they are, after ``$(VAR)`` expansion. **Images are not read**: a container
+  without ``command`` runs what ``--images`` says of its image. ``python`` and ``python3`` mean the interpreter that
+  runs the node.
+- Each container has a shim, a process that dies with the node and takes every descendant of the program along.
   On deletion the program itself gets SIGTERM, as process 1 of a container would; what is left after the grace
   period, or after the program has ended, is killed.
 - Where mount namespaces are permitted (root, or unprivileged user namespaces), a container sees the files of the
@@ -22,7 +22,7 @@ How a container becomes a process
 - Whole requested CPUs become CPU affinity and ``OMP_NUM_THREADS``; requested GPUs become ``CUDA_VISIBLE_DEVICES``,
   which is empty for a container that requested none.
 - ``HOME`` and the working directory, unless set, are an empty folder that goes with the container.
-- ``NASOA_TERMINATION_MESSAGE_PATH`` names the file of the termination message, also where nothing can be mounted.
+- ``TERMINATION_MESSAGE_PATH`` names the file of the termination message, also where nothing can be mounted.
 
 Not enforced: image, resource limits, securityContext, network policy, ``dnsPolicy``. Not supported: ``kubectl
 exec``, ``attach`` and ``port-forward``, lifecycle hooks, exec and gRPC probes (a container with such a probe counts

@@ -32,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--client-ca", required=True, type=Path, help="authority of the callers' certificates")
     parser.add_argument("--max-pods", type=int, default=110)
     parser.add_argument(
-        "--entry-points", type=json.loads, default={}, help="JSON object: image -> the command that it runs"
+        "--images", type=json.loads, default={}, help="JSON object: image -> the command that stands for it"
     )
     return parser.parse_args()
 
@@ -58,7 +58,7 @@ async def serve(options: argparse.Namespace) -> None:
         capacity=capacity,
         mounts_refused=refused,
         devices=Devices(capacity.cpus, capacity.gpus),
-        entry_points=options.entry_points,
+        images=options.images,
     )
     agent = Agent(machine)
     context = tls_context(options.serving_cert, options.serving_key, options.client_ca)

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import probes
 from .clock import rfc3339
-from .environment import Identity
+from .environment import Placement
 from .errors import ApiError, ContainerConfigError, StartError
 from .launching import build_launch
 from .logs import log_tail
@@ -39,13 +39,13 @@ class ContainerRunner:
     """Runs containers of a pod whose volumes are ready."""
 
     def __init__(
-        self, machine: Machine, state: PodState, paths: PodPaths, volumes: dict[str, Volume], identity: Identity
+        self, machine: Machine, state: PodState, paths: PodPaths, volumes: dict[str, Volume], placement: Placement
     ) -> None:
         self._machine = machine
         self._state = state
         self._paths = paths
         self._volumes = volumes
-        self._identity = identity
+        self._placement = placement
 
     def initialized(self) -> PodRecord:
         """Returns the record of the pod after its init containers: the others are being created."""
@@ -91,7 +91,7 @@ class ContainerRunner:
         await self._state.pause(seconds)
 
     async def _run_once(self, container: JSON) -> None:
-        """One run, from creation to its end. Leaves the record waiting only if the pod shall end."""
+        """One run, from creation to its end. Leaves the record waiting only if the pod is to end."""
         name = container["name"]
         restarts = self._state.record.container(name).restarts
         identifier = f"process://{self._state.pod['metadata']['uid']}-{name}-{restarts}"
@@ -128,12 +128,12 @@ class ContainerRunner:
         """Starts the program, as often as it takes to get its configuration together.
 
         Returns:
-            ``None`` when the pod shall end first.
+            ``None`` when the pod is to end first.
         """
         name = container["name"]
         while not self._state.stopping.is_set():
             try:
-                launch = await build_launch(self._machine, self._state.pod, container, self._volumes, self._identity)
+                launch = await build_launch(self._machine, self._state.pod, container, self._volumes, self._placement)
                 return await ContainerProcess.start(launch, self._paths.log(name, restarts))
             except (ContainerConfigError, ApiError, OSError) as error:
                 self._state.set_container(name, state=Waiting(ContainerConfigError.reason, str(error)))
@@ -157,7 +157,7 @@ class ContainerRunner:
 
     async def _probe(self, container: JSON, process: ContainerProcess) -> None:
         """Runs the container's probes as long as it runs."""
-        address, name = self._identity.pod_ip, container["name"]
+        address, name = self._placement.pod_ip, container["name"]
         startup, readiness, liveness = (container.get(f"{one}Probe") for one in ("startup", "readiness", "liveness"))
         if probes.supported(startup):
             if not await probes.until_started(startup or {}, container, address):
@@ -180,7 +180,7 @@ class ContainerRunner:
             if not healthy:
                 failed.set()
 
-        observing = asyncio.create_task(probes.observe(probe, container, self._identity.pod_ip, changed))
+        observing = asyncio.create_task(probes.observe(probe, container, self._placement.pod_ip, changed))
         try:
             await failed.wait()
         finally:

@@ -19,7 +19,6 @@ INHERITED = (
 )  # fmt: skip
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.+)'\]$")
-_RUNTIME_ENTRY_POINT = [sys.executable, "-m", "nasoa_runtime"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What the node itself adds to a pod: addresses, and its allocatable resources for unset limits."""
+class Placement:
+    """Where a pod has been put: its addresses, and the node's allocatable resources, which stand for unset limits."""
 
     pod_ip: str
     host_ip: str
@@ -63,7 +62,7 @@ def format_map(entries: Mapping[str, str]) -> str:
     return "\n".join(f'{key}="{text}"' for key, text in escaped)
 
 
-def field_value(pod: JSON, path: str, identity: Identity) -> str:
+def field_value(pod: JSON, path: str, placement: Placement) -> str:
     """Returns the value of a downward API field.
 
     Raises:
@@ -82,17 +81,17 @@ def field_value(pod: JSON, path: str, identity: Identity) -> str:
         "metadata.annotations": format_map(metadata.get("annotations") or {}),
         "spec.nodeName": spec.get("nodeName", ""),
         "spec.serviceAccountName": spec.get("serviceAccountName", "default"),
-        "status.podIP": identity.pod_ip,
-        "status.podIPs": identity.pod_ip,
-        "status.hostIP": identity.host_ip,
-        "status.hostIPs": identity.host_ip,
+        "status.podIP": placement.pod_ip,
+        "status.podIPs": placement.pod_ip,
+        "status.hostIP": placement.host_ip,
+        "status.hostIPs": placement.host_ip,
     }
     if path not in simple:
         raise ContainerConfigError(f"unsupported fieldPath: {path}")
     return str(simple[path])
 
 
-def resource_value(pod: JSON, container: JSON, reference: JSON, identity: Identity) -> str:
+def resource_value(pod: JSON, container: JSON, reference: JSON, placement: Placement) -> str:
     """Returns a container's request or limit in units of the reference's divisor, rounded up.
 
     An unset limit is the node's allocatable amount, an unset request is zero.
@@ -106,7 +105,7 @@ def resource_value(pod: JSON, container: JSON, reference: JSON, identity: Identi
     if wanted not in named or kind not in {"limits", "requests"}:
         raise ContainerConfigError(f"unsupported resourceFieldRef: {wanted} {reference['resource']}")
     amounts = (named[wanted].get("resources") or {}).get(kind) or {}
-    unset = identity.allocatable.get(resource, "0") if kind == "limits" else "0"
+    unset = placement.allocatable.get(resource, "0") if kind == "limits" else "0"
     divisor = reference.get("divisor") or "1"
     return str(whole_units(amounts.get(resource, unset), "1" if parse_quantity(divisor) == 0 else divisor))
 
@@ -142,7 +141,7 @@ def _key_value(kind: str, reference: JSON, namespace: str, sources: Sources) -> 
 
 
 def container_environment(
-    pod: JSON, container: JSON, sources: Sources, identity: Identity, base: Mapping[str, str]
+    pod: JSON, container: JSON, sources: Sources, placement: Placement, base: Mapping[str, str]
 ) -> dict[str, str]:
     """Builds the variables of a container: ``base``, then ``envFrom``, then ``env`` in the order written.
 
@@ -157,22 +156,22 @@ def container_environment(
                 prefix = source.get("prefix", "")
                 variables.update({prefix + name: text for name, text in found.items()})
     for variable in container.get("env") or ():
-        value = _variable(pod, container, variable, variables, sources, identity)
+        value = _variable(pod, container, variable, variables, sources, placement)
         if value is not None:
             variables[variable["name"]] = value
     return variables
 
 
 def _variable(
-    pod: JSON, container: JSON, variable: JSON, known: Mapping[str, str], sources: Sources, identity: Identity
+    pod: JSON, container: JSON, variable: JSON, known: Mapping[str, str], sources: Sources, placement: Placement
 ) -> str | None:
     origin = variable.get("valueFrom")
     if not origin:
         return expand(variable.get("value", ""), known)
     if "fieldRef" in origin:
-        return field_value(pod, origin["fieldRef"]["fieldPath"], identity)
+        return field_value(pod, origin["fieldRef"]["fieldPath"], placement)
     if "resourceFieldRef" in origin:
-        return resource_value(pod, container, origin["resourceFieldRef"], identity)
+        return resource_value(pod, container, origin["resourceFieldRef"], placement)
     namespace = pod["metadata"]["namespace"]
     for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
         if key in origin:
@@ -181,26 +180,21 @@ def _variable(
 
 
 def command_line(
-    container: JSON, variables: Mapping[str, str], entry_points: Mapping[str, Sequence[str]] | None = None
+    container: JSON, variables: Mapping[str, str], images: Mapping[str, Sequence[str]] | None = None
 ) -> list[str]:
-    """Returns the program and its arguments; ``entry_points`` says what images run that have no command.
+    """Returns the program and its arguments; ``images`` says what containers without a command run, by their image.
 
     Raises:
-        ContainerConfigError: There is no ``command`` and the image is not one whose entry point is known.
+        ContainerConfigError: There is no ``command``, and nothing is known of the image.
     """
-    command: Sequence[str] = container.get("command") or ()
-    arguments = [expand(one, variables) for one in container.get("args") or ()]
+    command = [expand(one, variables) for one in container.get("command") or ()]
+    command = command or list((images or {}).get(container.get("image", ""), ()))
     if not command:
-        image = container.get("image", "")
-        if entry_points and image in entry_points:
-            return [*entry_points[image], *arguments]
-        if "nasoa" not in image:
-            raise ContainerConfigError(
-                f"container {container['name']} has no command, and the local node does not read images: "
-                "set command to the program that the image's entry point runs"
-            )
-        return [*_RUNTIME_ENTRY_POINT, *arguments]
-    program, *rest = (expand(one, variables) for one in command)
+        raise ContainerConfigError(
+            f"container {container['name']} has no command, and the local node does not read images: "
+            "set command to the program that the image's entry point runs"
+        )
+    program, *rest = command
     if program in {"python", "python3"}:
         program = sys.executable
-    return [program, *rest, *arguments]
+    return [program, *rest, *(expand(one, variables) for one in container.get("args") or ())]

@@ -1,16 +1,16 @@
-"""From a container's manifest to what its supervisor runs."""
+"""From a container's manifest to what its shim runs."""
 
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from .environment import INHERITED, Identity, Sources, command_line, container_environment, expand, references
+from .environment import INHERITED, Placement, Sources, command_line, container_environment, expand, references
 from .errors import ContainerConfigError
 from .machine import Machine
 from .mount_plan import TEMPORARY_PATH, message_path, needs_namespace, own_mounts, volume_mounts
 from .pod_paths import PodPaths
-from .supervisor import Launch
+from .shim import Launch
 from .volume_files import object_text
 from .volumes import Volume
 
@@ -49,12 +49,12 @@ def _base_variables(machine: Machine, pod: JSON, container: JSON, paths: PodPath
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
         "TMPDIR": TEMPORARY_PATH if private else str(paths.temporary(name)),
         # A volume of the container may cover the node's own folder, but never its own message.
-        "NASOA_TERMINATION_MESSAGE_PATH": message_path(container) if private else str(paths.message(name)),
+        "TERMINATION_MESSAGE_PATH": message_path(container) if private else str(paths.message(name)),
     }  # fmt: skip
 
 
 async def build_launch(
-    machine: Machine, pod: JSON, container: JSON, volumes: dict[str, Volume], identity: Identity
+    machine: Machine, pod: JSON, container: JSON, volumes: dict[str, Volume], placement: Placement
 ) -> Launch:
     """Describes the next run of a container and makes its folders.
 
@@ -74,8 +74,8 @@ async def build_launch(
     grant = machine.devices.allocate(f"{pod['metadata']['uid']}/{name}", container)
     sources = await read_sources(machine, pod["metadata"]["namespace"], container)
     base = _base_variables(machine, pod, container, paths) | grant.variables()
-    variables = container_environment(pod, container, sources, identity, base)
-    arguments = command_line(container, variables, machine.entry_points)
+    variables = container_environment(pod, container, sources, placement, base)
+    arguments = command_line(container, variables, machine.images)
     mounts = volume_mounts(container, volumes, variables) if private else []
     if private:
         mounts += own_mounts(container, paths.message(name), paths.temporary(name))

@@ -81,8 +81,8 @@ class Machine:
     mounts_refused: str | None
     devices: Devices
     addresses: AddressPool = field(default_factory=AddressPool)
-    entry_points: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Image -> what it runs: images are not read here."""
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Image -> the command that stands for it."""
 
     def service_variables(self) -> dict[str, str]:
         """Where a program in a pod finds the API server. There are no service addresses on one machine."""

@@ -15,7 +15,7 @@ JSON = dict[str, Any]
 class PodState:
     """What the worker, the runner and the reporter of one pod share.
 
-    ``unreported`` is set by every change of the record, ``stopping`` once the pod shall end.
+    ``unreported`` is set by every change of the record, ``stopping`` once the pod is to end.
     """
 
     pod: JSON
@@ -42,7 +42,7 @@ class PodState:
                 self.set_container(one.name, state=Waiting(one.state.reason, message))
 
     async def pause(self, seconds: float) -> None:
-        """Waits, or until the pod shall end."""
+        """Waits, but no longer than until the pod is to end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()

@@ -10,7 +10,7 @@ from typing import Any
 from .addresses import HOST_IP
 from .clock import parse_rfc3339, rfc3339
 from .container_runner import ContainerRunner
-from .environment import Identity
+from .environment import Placement
 from .errors import ApiError, VolumeNotReadyError
 from .machine import Machine
 from .pod_paths import PodPaths
@@ -115,13 +115,13 @@ class PodWorker:
             return
         address = HOST_IP if spec.get("hostNetwork") else machine.addresses.allocate(self.uid)
         self.state.set_record(replace(self.state.record, pod_ip=address))
-        identity = Identity(address, HOST_IP, machine.capacity.amounts())
-        volumes = Volumes(machine.api, self.paths.volumes, identity)
+        placement = Placement(address, HOST_IP, machine.capacity.amounts())
+        volumes = Volumes(machine.api, self.paths.volumes, placement)
         prepared = await self._prepare(volumes)
         if prepared is None:
             return
         renewal = asyncio.create_task(volumes.renew_tokens(self.pod))
-        runner = ContainerRunner(machine, self.state, self.paths, prepared, identity)
+        runner = ContainerRunner(machine, self.state, self.paths, prepared, placement)
         try:
             for container in spec.get("initContainers") or ():
                 if not await runner.run(container, "OnFailure" if policy == "Always" else policy):
@@ -144,7 +144,7 @@ class PodWorker:
         return None
 
     async def _end_wanted(self) -> tuple[float, tuple[str, str] | None]:
-        """Returns when the pod shall end: the grace period in seconds, and the failure that ends it, if any."""
+        """Returns when the pod is to end: the grace period in seconds, and the failure that ends it, if any."""
         while True:
             metadata = self.pod["metadata"]
             if self._gone or self._reporter.refused.is_set():

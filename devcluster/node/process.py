@@ -1,4 +1,4 @@
-"""One run of a container: its supervisor process, its log and its end."""
+"""One run of a container: its shim process, its log and its end."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import ContainerConfigError, StartError
 from .logs import LogWriter
-from .supervisor import Launch
+from .shim import Launch
 
 _CHUNK_BYTES = 1 << 16
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -23,12 +23,12 @@ class ContainerProcess:
     def __init__(
         self,
         pid: int,
-        supervisor: asyncio.subprocess.Process,
+        shim: asyncio.subprocess.Process,
         reports: asyncio.StreamReader,
         pump: "asyncio.Task[None]",
     ) -> None:
         self.pid = pid
-        self._supervisor = supervisor
+        self._shim = shim
         self._pump = pump
         self._end = asyncio.create_task(self._wait(reports))
 
@@ -42,8 +42,8 @@ class ContainerProcess:
         """
         reader, writer = os.pipe()
         try:
-            supervisor = await asyncio.create_subprocess_exec(
-                sys.executable, "-S", "-m", "devcluster.node.supervisor", str(writer),
+            shim = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "devcluster.node.shim", str(writer),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -60,25 +60,25 @@ class ContainerProcess:
         pipe = os.fdopen(reader, "rb")
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reports), pipe)
         log = LogWriter(log_path)
-        pump = asyncio.create_task(_pump(supervisor, log))
-        if supervisor.stdin is None:
-            raise StartError("the supervisor has no standard input")
+        pump = asyncio.create_task(_pump(shim, log))
+        if shim.stdin is None:
+            raise StartError("the shim has no standard input")
         with suppress(BrokenPipeError, ConnectionResetError):
-            supervisor.stdin.write(launch.encode())
-            await supervisor.stdin.drain()
-            supervisor.stdin.close()
-        first = json.loads(await reports.readline() or b'{"error": "the supervisor ended", "kind": "start"}')
+            shim.stdin.write(launch.encode())
+            await shim.stdin.drain()
+            shim.stdin.close()
+        first = json.loads(await reports.readline() or b'{"error": "the shim ended", "kind": "start"}')
         if "error" in first:
-            await supervisor.wait()
+            await shim.wait()
             await pump
             raise (ContainerConfigError if first["kind"] == "mount" else StartError)(first["error"])
-        return cls(first["pid"], supervisor, reports, pump)
+        return cls(first["pid"], shim, reports, pump)
 
     async def _wait(self, reports: asyncio.StreamReader) -> int:
         last = await reports.readline()
-        await self._supervisor.wait()
+        await self._shim.wait()
         await self._pump
-        # A supervisor that was killed takes its program along without a report.
+        # A shim that was killed takes its program along without a report.
         return int(json.loads(last)["exit"]) if last else _KILLED
 
     async def wait(self) -> int:
@@ -94,16 +94,16 @@ class ContainerProcess:
 
     def kill(self) -> None:
         """Kills the program and everything it started."""
-        if self._supervisor.returncode is None:
+        if self._shim.returncode is None:
             with suppress(ProcessLookupError):
-                self._supervisor.terminate()
+                self._shim.terminate()
 
 
-async def _pump(supervisor: asyncio.subprocess.Process, log: LogWriter) -> None:
-    if supervisor.stdout is None:
+async def _pump(shim: asyncio.subprocess.Process, log: LogWriter) -> None:
+    if shim.stdout is None:
         return
     try:
-        while chunk := await supervisor.stdout.read(_CHUNK_BYTES):
+        while chunk := await shim.stdout.read(_CHUNK_BYTES):
             log.write(chunk)
     finally:
         log.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .environment import Identity, field_value, resource_value
+from .environment import Placement, field_value, resource_value
 from .errors import VolumeNotReadyError
 
 JSON = dict[str, Any]
@@ -68,16 +68,16 @@ def object_files(label: str, content: Mapping[str, bytes] | None, source: JSON, 
     ]
 
 
-def downward_files(pod: JSON, items: Iterable[JSON], identity: Identity, default_mode: int) -> list[VolumeFile]:
+def downward_files(pod: JSON, items: Iterable[JSON], placement: Placement, default_mode: int) -> list[VolumeFile]:
     """Returns the files of a downward API source."""
     files = []
     for item in items:
         if item.get("fieldRef"):
-            text = field_value(pod, item["fieldRef"]["fieldPath"], identity)
+            text = field_value(pod, item["fieldRef"]["fieldPath"], placement)
         else:
             reference = item["resourceFieldRef"]
             named = {"name": reference.get("containerName", "")}
-            text = resource_value(pod, named, reference, identity)
+            text = resource_value(pod, named, reference, placement)
         files.append(VolumeFile(item["path"], text.encode(), item.get("mode") or default_mode))
     return files
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .api import Api
 from .clock import parse_rfc3339
-from .environment import Identity
+from .environment import Placement
 from .errors import ApiError, VolumeNotReadyError
 from .volume_files import VolumeFile, downward_files, object_content, object_files, write_files
 
@@ -69,7 +69,7 @@ class Volumes:
 
     api: Api
     directory: Path
-    identity: Identity
+    placement: Placement
     _tokens: list[_Token] = field(default_factory=list)
 
     async def prepare(self, pod: JSON) -> dict[str, Volume]:
@@ -146,7 +146,7 @@ class Volumes:
                 content = None if document is None else object_content(kind, document)
                 return object_files(f'{key.lower()} "{name}"', content, source[key], mode)
         if "downwardAPI" in source:
-            return downward_files(pod, source["downwardAPI"].get("items") or (), self.identity, mode)
+            return downward_files(pod, source["downwardAPI"].get("items") or (), self.placement, mode)
         if "serviceAccountToken" in source:
             return [await self._token(pod, source["serviceAccountToken"], own, mode)]
         raise VolumeNotReadyError(f"the local node has no projected source {sorted(source)}")

@@ -12,7 +12,7 @@ from nasoa_runtime.architecture.structure import HEAD_ONLY
 
 INPUT_VARIABLE = "NASOA_INPUT"
 """Environment variable that holds the pod's input document."""
-TERMINATION_MESSAGE_VARIABLE = "NASOA_TERMINATION_MESSAGE_PATH"
+TERMINATION_MESSAGE_VARIABLE = "TERMINATION_MESSAGE_PATH"
 """Environment variable that may name the termination message file; ``/dev/termination-log`` without it."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Environment variable in which an Indexed Job tells a pod its index."""

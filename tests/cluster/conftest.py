@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 from operated import DOUBLE, Team
-from pods import Namespace
 
-from devcluster import Cluster
+from demo.cluster import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from devcluster import Cluster
+
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane, an S3 store and the node ``local-0``, which end with the test run, however it ends."""
-    with Cluster.start(tmp_path_factory.mktemp("cluster"), nodes=1, name="tests", progress=print) as running:
+    with start_cluster(tmp_path_factory.mktemp("cluster"), name="tests", progress=print) as running:
         yield running
-
-
-@pytest.fixture
-def space(cluster: Cluster) -> Iterator[Namespace]:
-    """A namespace of the test's own; what is in it goes with it."""
-    name = f"space-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")
 def double_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """As ``cluster``, but the pods of the operator run a double of their program, which starts in a second."""
     folder = tmp_path_factory.mktemp("double")
-    with Cluster.start(folder, nodes=1, name="double", progress=print, images=DOUBLE) as running:
+    with start_cluster(folder, name="double", progress=print, images=DOUBLE) as running:
         yield running
 
 

@@ -20,7 +20,8 @@ from image_folders import make_images
 from PIL import Image
 from tiny_zoo import SECRET, a_namespace, a_secret, an_operator, apply, install, publish_zoo, store_of, tiny_weights
 
-from devcluster.s3 import SYSTEM_BUCKET, TENANT_BUCKET, Identity
+from demo.cluster import OPERATOR, READER, SYSTEM_BUCKET, TENANT, TENANT_BUCKET
+from devcluster.s3 import Keys
 from nasoa_operator.jobs import Owner, child_name
 
 PATIENCE_SECONDS = 240.0
@@ -86,7 +87,7 @@ class Crowd:
         self.team, self.other, self.full, self.foreign = (
             f"{name}-{suffix}" for name in ("team", "other", "full", "foreign")
         )
-        self.store = store_of(cluster, cluster.s3.tenant)
+        self.store = store_of(cluster, cluster.s3.keys[TENANT])
         self.later = f"later-{suffix}"
         self.zoo = f"tiny-{suffix}"
 
@@ -206,11 +207,11 @@ def a_quota(namespace):
 
 
 def secrets(crowd):
-    nobody, s3 = Identity("nobody", "nothing"), crowd.cluster.s3
+    nobody, keys = Keys("nobody", "nothing"), crowd.cluster.s3.keys
     return (
         a_secret(crowd.team, "nobody", nobody, nobody),
-        a_secret(crowd.team, "admin", s3.admin, s3.reader),
-        a_secret(crowd.team, "no-reader", s3.tenant, nobody),
+        a_secret(crowd.team, "admin", keys["admin"], keys[READER]),
+        a_secret(crowd.team, "no-reader", keys[TENANT], nobody),
         {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -328,7 +329,10 @@ def test_a_missing_secret_is_named_and_the_pods_start_once_it_is_there(crowd):
     )
     assert crowd.blockage("no-secret") == ("CreateContainerConfigError", expected)
     assert crowd.until_event("no-secret", "Warning", "CreateContainerConfigError") == expected
-    apply(crowd.cluster, a_secret(crowd.team, "created-later", crowd.cluster.s3.tenant, crowd.cluster.s3.reader))
+    apply(
+        crowd.cluster,
+        a_secret(crowd.team, "created-later", crowd.cluster.s3.keys[TENANT], crowd.cluster.s3.keys[READER]),
+    )
     status = crowd.until_phase("no-secret", "Planned")
     assert condition(status, "PodsRunnable")["status"] == "True"
     assert status["message"] == "planned; spec.suspend keeps it from running"
@@ -482,7 +486,7 @@ def test_two_objects_of_one_name_in_two_namespaces_are_two(crowd):
         json.loads(crowd.cluster.kubectl("get", "ftr", "twin", "-n", name, "-o", "json").stdout)["metadata"]["uid"]
         for name in (crowd.team, crowd.other)
     }
-    documents = store_of(crowd.cluster, crowd.cluster.s3.operator)
+    documents = store_of(crowd.cluster, crowd.cluster.s3.keys[OPERATOR])
     assert len(jobs) == 2
     for uid in jobs:
         assert documents.head(f"s3://{SYSTEM_BUCKET}/requests/{uid}/schedule.json") is not None

@@ -4,7 +4,7 @@ import json
 
 from operated import until
 
-from devcluster.s3 import SYSTEM_BUCKET
+from demo.cluster import SYSTEM_BUCKET
 from nasoa_runtime.boundary import EXIT_DIVERGED
 from nasoa_runtime.storage.predictors import read_outcomes, read_state
 

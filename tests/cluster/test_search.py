@@ -5,7 +5,7 @@ import json
 from operated import Team, page, until
 from simulation import step_seconds
 
-from devcluster.s3 import SYSTEM_BUCKET
+from demo.cluster import SYSTEM_BUCKET
 from nasoa_runtime.boundary import EXIT_BAD_INPUT, EXIT_DIVERGED
 from nasoa_runtime.storage.zoo import read_manifest
 

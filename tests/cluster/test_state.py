@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from described import START, a_dataset, a_run, an_outcome, batch, facts
 
+from demo.cluster import BUCKETS, IDENTITIES, OPERATOR, SYSTEM_BUCKET
 from devcluster.ports import reserve
-from devcluster.s3 import S3, SYSTEM_BUCKET, component, connection, create_buckets, weed
+from devcluster.s3 import S3, component, connection, create_buckets, make_identities, weed
 from nasoa_runtime.boundary import StepTime
 from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
 from nasoa_runtime.documents.outcomes import AppliedMarker, OutcomeRecord
@@ -38,7 +39,8 @@ THREADS = 8
 def s3(tmp_path_factory) -> Iterator[S3]:
     folder: Path = tmp_path_factory.mktemp("s3")
     reservation = reserve(folder / "locks")
-    connection_ = connection(folder, reservation.by_name)
+    make_identities(folder, IDENTITIES)
+    connection_ = connection(folder, reservation.by_name, BUCKETS)
     program = component(folder, reservation.by_name, weed())
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -61,7 +63,8 @@ def s3(tmp_path_factory) -> Iterator[S3]:
 
 @pytest.fixture
 def store(s3: S3) -> ObjectStore:
-    return connect(s3.endpoint, s3.region, s3.operator.access_key, s3.operator.secret_key)
+    keys = s3.keys[OPERATOR]
+    return connect(s3.endpoint, s3.region, keys.access_key, keys.secret_key)
 
 
 class CrashError(BaseException):
@@ -142,7 +145,7 @@ def test_a_stale_or_missing_object_is_not_replaced(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("who", ["reader", "tenant"])
 def test_pods_can_write_neither_zoo_nor_predictor(s3: S3, who: str) -> None:
-    keys = getattr(s3, who)
+    keys = s3.keys[who]
     store = connect(s3.endpoint, s3.region, keys.access_key, keys.secret_key)
     for key in ("zoo/fashion/manifest.json", "predictors/fashion/state.npz", "searches/uid/spec.json"):
         with pytest.raises(StoreDenied, match=r"access was denied .*: check the credentials"):

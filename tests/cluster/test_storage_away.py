@@ -12,7 +12,7 @@ from image_folders import make_images, upload
 from operated import until
 from tiny_zoo import SECRET, an_operator, install, publish_zoo, store_of, tiny_weights
 
-from devcluster.s3 import TENANT_BUCKET
+from demo.cluster import TENANT, TENANT_BUCKET
 
 
 @pytest.fixture
@@ -20,7 +20,11 @@ def place(cluster, tmp_path):
     """A namespace with data and a zoo, and S3 as it was in the end."""
     name = f"away-{uuid.uuid4().hex[:6]}"
     install(cluster, name)
-    upload(store_of(cluster, cluster.s3.tenant), make_images(tmp_path / "images"), f"s3://{TENANT_BUCKET}/{name}/data")
+    upload(
+        store_of(cluster, cluster.s3.keys[TENANT]),
+        make_images(tmp_path / "images"),
+        f"s3://{TENANT_BUCKET}/{name}/data",
+    )
     publish_zoo(cluster, name, *tiny_weights())
     yield name
     cluster.kubectl("delete", "finetunerequests", "--all", "-n", name, "--wait=false")

@@ -38,7 +38,7 @@ def store(endpoint: str) -> ObjectStore:
 @pytest.fixture
 def message_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     path = tmp_path / "termination-log"
-    monkeypatch.setenv("NASOA_TERMINATION_MESSAGE_PATH", str(path))
+    monkeypatch.setenv("TERMINATION_MESSAGE_PATH", str(path))
     monkeypatch.setenv("NASOA_WORK_DIRECTORY", str(tmp_path / "work"))
     monkeypatch.setenv("NASOA_METRICS_PORT", "0")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")

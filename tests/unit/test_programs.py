@@ -63,7 +63,7 @@ def store(endpoint: str) -> ObjectStore:
 def pod(endpoint: str, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Runs a program in this process, as a container would be started with it."""
     environment = {
-        "NASOA_TERMINATION_MESSAGE_PATH": str(tmp_path / "termination-log"),
+        "TERMINATION_MESSAGE_PATH": str(tmp_path / "termination-log"),
         "NASOA_WORK_DIRECTORY": str(tmp_path / "work"),
         "NASOA_METRICS_PORT": "0",
         "AWS_ACCESS_KEY_ID": "a-key",

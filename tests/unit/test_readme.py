@@ -24,7 +24,8 @@ from nasoa_runtime.storage import errors as store_errors
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TENANTS, ADMINS = ROOT / "docs/tenants.md", ROOT / "docs/admins.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "devcluster/README.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 EACH_PAGE = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 
 OPERATOR = ROOT / "operator/nasoa_operator"

@@ -1,5 +1,5 @@
 // The store of the control plane.
-module nasoa.io/devcluster/etcd
+module devcluster/etcd
 
 go 1.26.0
 

@@ -1,6 +1,6 @@
 // The control plane. Kubernetes replaces its own staging modules by folders of its checkout; outside of it each
 // has a published release of the same minor version.
-module nasoa.io/devcluster/kubernetes
+module devcluster/kubernetes
 
 go 1.26.0
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pods import PATIENCE_SECONDS, conditions_of, container, field, state_of, waiting_of
+
+from devcluster.tests.pods import PATIENCE_SECONDS, conditions_of, container, field, state_of, waiting_of
 
 
 def test_the_node_is_ready_and_shows_the_machine(cluster):
@@ -41,6 +42,12 @@ def test_the_exit_code_decides_the_phase(space, script, phase, code, reason):
     assert conditions_of(found)["Initialized"] == "True"
 
 
+def test_a_container_without_a_command_runs_what_stands_for_its_image(space):
+    name = space.run({"name": "main", "image": "example/greeter:1", "args": ["world"]})
+    assert space.ended(name)["status"]["phase"] == "Succeeded"
+    assert space.logs(name) == ["hello world"]
+
+
 def test_a_program_that_does_not_exist_is_a_start_error(space):
     found = space.ended(space.run({"name": "main", "image": "none", "command": ["no-such-program"]}))
     ended = state_of(found)["terminated"]
@@ -50,14 +57,14 @@ def test_a_program_that_does_not_exist_is_a_start_error(space):
 
 def test_a_volume_over_the_nodes_own_folder_does_not_hide_the_termination_message(space):
     top = f"/{space.cluster.data_dir.parts[1]}"
-    main = container("printf found > $NASOA_TERMINATION_MESSAGE_PATH")
+    main = container("printf found > $TERMINATION_MESSAGE_PATH")
     main["volumeMounts"] = [{"name": "cover", "mountPath": top}]
     found = space.ended(space.run(main, volumes=[{"name": "cover", "emptyDir": {}}]))
     assert state_of(found)["terminated"]["message"] == "found"
 
 
 def test_the_end_of_the_termination_message_is_reported(space):
-    script = 'head -c 5000 /dev/zero | tr "\\0" x > /dev/termination-log; printf end >> $NASOA_TERMINATION_MESSAGE_PATH'
+    script = 'head -c 5000 /dev/zero | tr "\\0" x > /dev/termination-log; printf end >> $TERMINATION_MESSAGE_PATH'
     found = space.ended(space.run(container(script)))
     assert state_of(found)["terminated"]["message"] == "x" * 4093 + "end"
     assert not Path("/dev/termination-log").exists()

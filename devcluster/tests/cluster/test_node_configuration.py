@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pods import complaint_of, container, field, state_of
+from devcluster.tests.pods import complaint_of, container, field, state_of
 
 
 def test_variables_come_from_fields_config_maps_and_secrets(space):
@@ -55,18 +55,18 @@ def test_a_container_waits_for_the_secret_it_names(space):
 
 
 def test_init_containers_run_first_and_share_volumes(space):
-    mount = [{"name": "work", "mountPath": "/nasoa-test/work"}]
+    mount = [{"name": "work", "mountPath": "/devcluster-test/work"}]
     name = space.run(
-        container("cat /nasoa-test/work/order; grep -c . /nasoa-test/work/order", volumeMounts=mount),
+        container("cat /devcluster-test/work/order; grep -c . /devcluster-test/work/order", volumeMounts=mount),
         initContainers=[
-            container("echo first >> /nasoa-test/work/order", "one", volumeMounts=mount),
-            container("echo second >> /nasoa-test/work/order", "two", volumeMounts=mount),
+            container("echo first >> /devcluster-test/work/order", "one", volumeMounts=mount),
+            container("echo second >> /devcluster-test/work/order", "two", volumeMounts=mount),
         ],
         volumes=[{"name": "work", "emptyDir": {}}],
     )
     assert space.ended(name)["status"]["phase"] == "Succeeded"
     assert space.logs(name) == ["first", "second", "2"]
-    assert not Path("/nasoa-test").exists()
+    assert not Path("/devcluster-test").exists()
 
 
 def test_every_kind_of_volume_is_mounted(space, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from devcluster.node.addresses import AddressPool
 from devcluster.node.api import Api
 from devcluster.node.devices import Devices
-from devcluster.node.environment import Identity
+from devcluster.node.environment import Placement
 from devcluster.node.errors import ContainerConfigError
 from devcluster.node.events import Events
 from devcluster.node.launching import build_launch
@@ -25,16 +25,17 @@ def machine(tmp_path):
     api = Api(_Connection())
     capacity = Capacity((0, 1), 1024, 1024, 110)
     refused = "unshare: Operation not permitted"
-    return Machine("n", tmp_path, api, Events(api, "n"), capacity, refused, Devices((0, 1)), AddressPool())
+    images = {"example/app:1": ["python", "-m", "app"]}
+    return Machine("n", tmp_path, api, Events(api, "n"), capacity, refused, Devices((0, 1)), AddressPool(), images)
 
 
 def launching(machine, **fields):
-    container = {"name": "main", "image": "nasoa:1", "args": ["probe"], **fields}
+    container = {"name": "main", "image": "example/app:1", "args": ["probe"], **fields}
     pod = {
         "metadata": {"name": "p", "namespace": "n", "uid": "u"},
         "spec": {"containers": [container]},
     }
-    return build_launch(machine, pod, container, {}, Identity("127.1.2.3", "127.0.0.1"))
+    return build_launch(machine, pod, container, {}, Placement("127.1.2.3", "127.0.0.1"))
 
 
 async def test_where_nothing_can_be_mounted_a_pod_says_what_to_do(machine):
@@ -47,9 +48,9 @@ async def test_where_nothing_can_be_mounted_other_pods_run(machine, tmp_path, mo
     token = {"name": "t", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
     launch = await launching(machine, volumeMounts=[token], resources={"requests": {"cpu": "1"}})
     paths = PodPaths.of(tmp_path, "u")
-    assert launch.arguments == [sys.executable, "-m", "nasoa_runtime", "probe"]
+    assert launch.arguments == [sys.executable, "-m", "app", "probe"]
     assert (launch.root, launch.mounts, launch.cpus) == ("", [], [0])
-    assert launch.variables["NASOA_TERMINATION_MESSAGE_PATH"] == str(paths.message("main"))
+    assert launch.variables["TERMINATION_MESSAGE_PATH"] == str(paths.message("main"))
     assert launch.variables["TMPDIR"] == str(paths.temporary("main"))
     assert launch.variables["OMP_NUM_THREADS"] == "1"
     assert launch.variables["KUBERNETES_SERVICE_PORT"] == "6443"

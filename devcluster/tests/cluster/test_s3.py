@@ -10,14 +10,13 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-SYSTEM = "nasoa-system"
-TENANTS = "nasoa-tenants"
+SHARED, OWN = "shared", "own"
 WORKERS = 8
 ROUNDS = 5
 
 
 def client(cluster, identity):
-    keys = getattr(cluster.s3, identity)
+    keys = cluster.s3.keys[identity]
     return boto3.client(
         "s3",
         endpoint_url=cluster.s3.endpoint,
@@ -41,7 +40,7 @@ def outcome(operation, **arguments):
 def key(cluster):
     """The last part of the keys that are written here; objects of this name are under each prefix that matters."""
     name = f"test-{uuid.uuid4().hex}"
-    for bucket, prefix in ((SYSTEM, "zoo/"), (SYSTEM, "zoology/"), (SYSTEM, "predictors/"), (TENANTS, "")):
+    for bucket, prefix in ((SHARED, "open/"), (SHARED, "opened/"), (SHARED, "closed/"), (OWN, "")):
         client(cluster, "admin").put_object(Bucket=bucket, Key=f"{prefix}{name}", Body=b"1")
     return name
 
@@ -49,16 +48,16 @@ def key(cluster):
 @pytest.mark.parametrize(
     ("identity", "bucket", "prefix", "reads", "writes"),
     [
-        pytest.param("operator", SYSTEM, "zoo/", "ok", "ok", id="operator-zoo"),
-        pytest.param("operator", SYSTEM, "predictors/", "ok", "ok", id="operator-predictors"),
-        pytest.param("operator", TENANTS, "", "ok", "ok", id="operator-tenants"),
-        pytest.param("reader", SYSTEM, "zoo/", "ok", 403, id="reader-zoo"),
-        pytest.param("reader", SYSTEM, "zoology/", 403, 403, id="reader-beside-the-zoo"),
-        pytest.param("reader", SYSTEM, "predictors/", 403, 403, id="reader-predictors"),
-        pytest.param("reader", TENANTS, "", 403, 403, id="reader-tenants"),
-        pytest.param("tenant", SYSTEM, "zoo/", 403, 403, id="tenant-zoo"),
-        pytest.param("tenant", SYSTEM, "predictors/", 403, 403, id="tenant-predictors"),
-        pytest.param("tenant", TENANTS, "", "ok", "ok", id="tenant-tenants"),
+        pytest.param("owner", SHARED, "open/", "ok", "ok", id="both buckets: a prefix"),
+        pytest.param("owner", SHARED, "closed/", "ok", "ok", id="both buckets: another prefix"),
+        pytest.param("owner", OWN, "", "ok", "ok", id="both buckets: the other one"),
+        pytest.param("reader", SHARED, "open/", "ok", 403, id="reading below a prefix"),
+        pytest.param("reader", SHARED, "opened/", 403, 403, id="reading below a prefix: one that begins like it"),
+        pytest.param("reader", SHARED, "closed/", 403, 403, id="reading below a prefix: another"),
+        pytest.param("reader", OWN, "", 403, 403, id="reading below a prefix: another bucket"),
+        pytest.param("guest", SHARED, "open/", 403, 403, id="one bucket: a prefix of the other"),
+        pytest.param("guest", SHARED, "closed/", 403, 403, id="one bucket: another prefix of the other"),
+        pytest.param("guest", OWN, "", "ok", "ok", id="one bucket"),
     ],
 )
 def test_an_identity_can_do_what_it_must_and_no_more(cluster, key, identity, bucket, prefix, reads, writes):
@@ -72,59 +71,59 @@ def test_an_identity_can_do_what_it_must_and_no_more(cluster, key, identity, buc
     )
 
 
-@pytest.mark.parametrize("identity", ["operator", "reader", "tenant"])
+@pytest.mark.parametrize("identity", ["owner", "reader", "guest"])
 def test_only_the_administrator_makes_buckets(cluster, identity):
     assert outcome(client(cluster, identity).create_bucket, Bucket=f"new-{identity}") == 403
 
 
-def test_a_tenant_can_not_copy_its_weights_into_the_zoo(cluster, key):
-    copy = client(cluster, "tenant").copy_object
-    assert outcome(copy, Bucket=SYSTEM, Key="zoo/stolen", CopySource={"Bucket": TENANTS, "Key": key}) == 403
+def test_nobody_copies_objects_to_where_it_may_not_write(cluster, key):
+    copy = client(cluster, "guest").copy_object
+    assert outcome(copy, Bucket=SHARED, Key="open/stolen", CopySource={"Bucket": OWN, "Key": key}) == 403
 
 
-def test_the_reader_learns_that_an_object_of_the_zoo_is_absent(cluster):
-    assert outcome(client(cluster, "reader").get_object, Bucket=SYSTEM, Key="zoo/absent") == 404
+def test_whoever_may_list_learns_that_an_object_is_absent(cluster):
+    assert outcome(client(cluster, "reader").get_object, Bucket=SHARED, Key="open/absent") == 404
 
 
 def test_an_object_is_created_once(cluster, key):
-    put = client(cluster, "operator").put_object
-    assert outcome(put, Bucket=SYSTEM, Key=f"once/{key}", Body=b"1", IfNoneMatch="*") == "ok"
-    assert outcome(put, Bucket=SYSTEM, Key=f"once/{key}", Body=b"2", IfNoneMatch="*") == 412
+    put = client(cluster, "owner").put_object
+    assert outcome(put, Bucket=SHARED, Key=f"once/{key}", Body=b"1", IfNoneMatch="*") == "ok"
+    assert outcome(put, Bucket=SHARED, Key=f"once/{key}", Body=b"2", IfNoneMatch="*") == 412
 
 
 def test_a_stale_version_is_not_replaced(cluster, key):
-    s3 = client(cluster, "operator")
-    stale = s3.put_object(Bucket=SYSTEM, Key=f"state/{key}", Body=b"1")["ETag"]
-    assert outcome(s3.put_object, Bucket=SYSTEM, Key=f"state/{key}", Body=b"2", IfMatch=stale) == "ok"
-    assert outcome(s3.put_object, Bucket=SYSTEM, Key=f"state/{key}", Body=b"3", IfMatch=stale) == 412
+    s3 = client(cluster, "owner")
+    stale = s3.put_object(Bucket=SHARED, Key=f"state/{key}", Body=b"1")["ETag"]
+    assert outcome(s3.put_object, Bucket=SHARED, Key=f"state/{key}", Body=b"2", IfMatch=stale) == "ok"
+    assert outcome(s3.put_object, Bucket=SHARED, Key=f"state/{key}", Body=b"3", IfMatch=stale) == 412
 
 
 def test_no_increment_is_lost_among_writers_that_race(cluster, key):
-    s3 = client(cluster, "operator")
-    s3.put_object(Bucket=SYSTEM, Key=f"counter/{key}", Body=b"0")
+    s3 = client(cluster, "owner")
+    s3.put_object(Bucket=SHARED, Key=f"counter/{key}", Body=b"0")
 
     def increment(_):
-        mine = client(cluster, "operator")
+        mine = client(cluster, "owner")
         for _ in range(ROUNDS):
             while True:
-                seen = mine.get_object(Bucket=SYSTEM, Key=f"counter/{key}")
+                seen = mine.get_object(Bucket=SHARED, Key=f"counter/{key}")
                 body = str(int(seen["Body"].read()) + 1).encode()
                 if (
-                    outcome(mine.put_object, Bucket=SYSTEM, Key=f"counter/{key}", Body=body, IfMatch=seen["ETag"])
+                    outcome(mine.put_object, Bucket=SHARED, Key=f"counter/{key}", Body=body, IfMatch=seen["ETag"])
                     == "ok"
                 ):
                     break
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(increment, range(WORKERS)))
-    assert s3.get_object(Bucket=SYSTEM, Key=f"counter/{key}")["Body"].read() == b"40"
+    assert s3.get_object(Bucket=SHARED, Key=f"counter/{key}")["Body"].read() == b"40"
 
 
 def test_a_store_that_was_away_has_the_same_address_and_objects(cluster, key):
     before = cluster.s3
     cluster.stop_s3()
     with pytest.raises(botocore.exceptions.EndpointConnectionError):
-        client(cluster, "operator").list_objects_v2(Bucket=SYSTEM)
+        client(cluster, "owner").list_objects_v2(Bucket=SHARED)
     cluster.start_s3()
     assert cluster.s3 == before
-    assert client(cluster, "reader").get_object(Bucket=SYSTEM, Key=f"zoo/{key}")["Body"].read() == b"1"
+    assert client(cluster, "reader").get_object(Bucket=SHARED, Key=f"open/{key}")["Body"].read() == b"1"

@@ -12,19 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devcluster.ports import NAMES, lock_block, ports_of, reserve
-from devcluster.processes import Identity, alive, end, handle, identify, own_identity, parse_stat
+from devcluster.processes import ProcessId, alive, end, handle, identify, own_process_id, parse_stat
+
+WITH_ROOT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 @given(name=st.text(alphabet="ab() \t", max_size=15))
 def test_a_process_stat_is_read_whatever_the_command_is_called(name):
     after = " ".join(["S", "41", *["0"] * 17, "777", "0"])
     found = parse_stat(f"42 ({name}) {after}")
-    assert (found.state, found.parent, found.start_ticks) == ("S", 41, 777)
+    assert (found.state, found.start_ticks) == ("S", 777)
 
 
 def test_a_reused_process_id_is_not_taken_for_the_one_that_had_it():
-    me = own_identity()
-    stranger = Identity(me.pid, me.start_ticks - 1, me.boot)
+    me = own_process_id()
+    stranger = ProcessId(me.pid, me.start_ticks - 1, me.boot)
     assert alive(me)
     assert not alive(stranger)
     assert handle(stranger) is None
@@ -33,8 +35,8 @@ def test_a_reused_process_id_is_not_taken_for_the_one_that_had_it():
 
 
 def test_a_process_of_another_boot_is_gone():
-    me = own_identity()
-    assert not alive(Identity(me.pid, me.start_ticks, "another-boot"))
+    me = own_process_id()
+    assert not alive(ProcessId(me.pid, me.start_ticks, "another-boot"))
 
 
 def test_one_that_ignores_the_request_to_end_is_killed(tmp_path):
@@ -52,17 +54,45 @@ def test_a_spawned_process_dies_with_the_one_that_spawned_it(tmp_path):
         "child = spawn(['sleep', '600'], log=Path(sys.argv[1]))\n"
         "print(child.pid, flush=True); sys.stdin.read(); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    root = str(Path(__file__).parents[2])
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "log")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": root},
+        env=WITH_ROOT,
     )
     child = handle(identify(int(parent.stdout.readline())))
     parent.communicate()
     assert select.select([child], [], [], 20)[0]
     os.close(child)
+
+
+def test_all_descendants_of_a_subreaper_are_killed_and_it_learns_how_its_children_ended():
+    script = (
+        "import subprocess\n"
+        "from devcluster.descendants import children, kill_descendants\n"
+        "from devcluster.prctl import become_subreaper\n"
+        "become_subreaper()\n"
+        "made = subprocess.Popen(['sh', '-c', 'setsid sleep 600 & echo $!; exec sleep 600'], stdout=subprocess.PIPE)\n"
+        "orphan = int(made.stdout.readline())\n"
+        "ended = kill_descendants()\n"
+        "print(ended == {made.pid: 9, orphan: 9}, children())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=WITH_ROOT)
+    assert done.stdout == "True []\n"
+
+
+def test_orphans_are_reaped_and_children_that_somebody_waits_for_are_not():
+    script = (
+        "import os, subprocess\n"
+        "from devcluster.descendants import children, reap_orphans\n"
+        "awaited, other = (subprocess.Popen(['sh', '-c', f'exit {code}']) for code in (3, 4))\n"
+        "for one in (awaited, other):\n"
+        "    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)\n"
+        "reap_orphans({awaited.pid})\n"
+        "print(children() == [awaited.pid], awaited.wait())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=WITH_ROOT)
+    assert done.stdout == "True 3\n"
 
 
 def test_two_reservations_have_no_port_in_common(tmp_path):
@@ -113,12 +143,11 @@ def test_a_guarded_command_dies_with_its_owner(tmp_path):
         " 'sleep 600 & echo $!; wait'], stdout=subprocess.PIPE)\n"
         "print(made.stdout.readline().decode(), flush=True); sys.stdin.read()"
     )
-    root = str(Path(__file__).parents[2])
     owner = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": root},
+        env=WITH_ROOT,
     )
     grandchild = handle(identify(int(owner.stdout.readline())))
     owner.kill()
@@ -129,5 +158,4 @@ def test_a_guarded_command_dies_with_its_owner(tmp_path):
 
 def guarded(script, **options):
     command = [sys.executable, "-m", "devcluster.guard", str(os.getpid()), "--", "sh", "-c", script]
-    root = str(Path(__file__).parents[2])
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": root}, **options)
+    return subprocess.Popen(command, env=WITH_ROOT, **options)

@@ -11,7 +11,7 @@ import pytest
 from devcluster.node.errors import ContainerConfigError, StartError
 from devcluster.node.private_root import Mount, mounts_permitted
 from devcluster.node.process import ContainerProcess
-from devcluster.node.supervisor import Launch
+from devcluster.node.shim import Launch
 
 
 def a_launch(tmp_path, *arguments, **fields):
@@ -102,15 +102,15 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
     message = tmp_path / "message"
     message.touch()
     mounts = [
-        Mount(str(tmp_path / "data"), "/nasoa-test/data"),
-        Mount(str(tmp_path / "settings"), "/usr/share/nasoa-test/settings", read_only=True),
-        Mount(str(tmp_path / "settings"), "/var/run/nasoa-test", read_only=True),
+        Mount(str(tmp_path / "data"), "/devcluster-test/data"),
+        Mount(str(tmp_path / "settings"), "/usr/share/devcluster-test/settings", read_only=True),
+        Mount(str(tmp_path / "settings"), "/var/run/devcluster-test", read_only=True),
         Mount(str(message), "/dev/termination-log"),
     ]
     script = (
-        "cat /run/nasoa-test/key /usr/share/nasoa-test/settings/key;"
-        "echo kept > /nasoa-test/data/file; echo said > /dev/termination-log;"
-        "touch /usr/share/nasoa-test/settings/no || echo read-only; touch /dev/shm/nasoa-test; pwd"
+        "cat /run/devcluster-test/key /usr/share/devcluster-test/settings/key;"
+        "echo kept > /devcluster-test/data/file; echo said > /dev/termination-log;"
+        "touch /usr/share/devcluster-test/settings/no || echo read-only; touch /dev/shm/devcluster-test; pwd"
     )
     running = run(tmp_path, "sh", "-c", script, root=str(tmp_path / "root"), mounts=mounts, directory="/srv-x/app")
     if mounts_permitted(tmp_path / "try"):
@@ -123,12 +123,12 @@ async def test_volumes_are_mounted_in_the_container_alone(tmp_path):
     assert (tmp_path / "data" / "file").read_text() == "kept\n"
     assert message.read_text() == "said\n"
     left = (
-        "/nasoa-test",
-        "/run/nasoa-test",
-        "/usr/share/nasoa-test",
+        "/devcluster-test",
+        "/run/devcluster-test",
+        "/usr/share/devcluster-test",
         "/srv-x",
         "/dev/termination-log",
-        "/dev/shm/nasoa-test",
+        "/dev/shm/devcluster-test",
     )
     assert not existing(*left)
     assert not list((tmp_path / "root").iterdir())
@@ -139,7 +139,7 @@ def test_programs_die_with_the_node(tmp_path):
 import asyncio, os
 from pathlib import Path
 from devcluster.node.process import ContainerProcess
-from devcluster.node.supervisor import Launch
+from devcluster.node.shim import Launch
 async def main():
     script = "setsid sleep 300 & echo $!; sleep 300"
     launch = Launch(["sh", "-c", script], dict(os.environ), "/", os.getpid())

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from devcluster.node.environment import Identity
+from devcluster.node.environment import Placement
 from devcluster.node.errors import ContainerConfigError, VolumeNotReadyError
 from devcluster.node.mount_plan import needs_namespace, volume_mounts
 from devcluster.node.private_root import Mount
@@ -68,7 +68,7 @@ def test_the_downward_api_becomes_files():
         {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}},
         {"path": "cpu", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}, "mode": 0o400},
     ]
-    files = downward_files(pod, items, Identity("127.1.1.1", "127.0.0.1"), 0o644)
+    files = downward_files(pod, items, Placement("127.1.1.1", "127.0.0.1"), 0o644)
     assert files == [VolumeFile("name", b"p"), VolumeFile("cpu", b"2", 0o400)]
 
 
@@ -100,14 +100,14 @@ def test_host_paths_are_checked_against_their_type(tmp_path):
 def test_mounts_follow_from_the_container(tmp_path):
     container = {
         "volumeMounts": [
-            {"name": "data", "mountPath": "/nasoa/data", "readOnly": True},
+            {"name": "data", "mountPath": "/mine/data", "readOnly": True},
             {"name": "data", "mountPath": "work", "subPathExpr": "runs/$(N)"},
             {"name": "config", "mountPath": "/etc/c"},
         ]
     }
     volumes = {"data": Volume(tmp_path), "config": Volume(tmp_path, read_only=True)}
     assert volume_mounts(container, volumes, {"N": "7"}) == [
-        Mount(str(tmp_path), "/nasoa/data", read_only=True),
+        Mount(str(tmp_path), "/mine/data", read_only=True),
         Mount(str(tmp_path / "runs" / "7"), "/work"),
         Mount(str(tmp_path), "/etc/c", read_only=True),
     ]

@@ -16,8 +16,9 @@ from devcluster.layout import Layout
 from devcluster.nodes import local_node
 from devcluster.ports import ports_of
 from devcluster.probing import node_ready
-from devcluster.processes import Identity
-from devcluster.state import State, StateError
+from devcluster.processes import ProcessId
+from devcluster.roster import Roster, RosterError
+from devcluster.s3 import Keys, Rights
 from devcluster.supervisor import Request, variables_without
 
 PROGRAMS = {name: Path("/programs") / name for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
@@ -99,7 +100,7 @@ def test_credentials_stay_when_a_cluster_starts_again_on_other_ports(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a_b", "../a", "a" * 53])
 def test_what_is_no_node_name_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="no node name"):
+    with pytest.raises(ValueError, match="not a node name"):
         local_node(Layout(tmp_path), ports_of(0), name)
 
 
@@ -111,39 +112,92 @@ def test_a_folder_is_removed_without_what_somebody_else_put_there(tmp_path):
     assert [path.name for path in layout.root.iterdir()] == ["notes.txt"]
 
 
-def test_identities_are_kept_and_differ(tmp_path):
-    made = s3.make_identities(tmp_path)
-    assert s3.make_identities(tmp_path) == made
+def test_keys_are_kept_and_differ(tmp_path):
+    identities = {name: Rights() for name in ("writer", "reader", "guest")}
+    s3.make_identities(tmp_path, identities)
+    made = s3.read_keys(tmp_path)
+    s3.make_identities(tmp_path, identities)
+    assert s3.read_keys(tmp_path) == made
+    assert list(made) == ["admin", "writer", "reader", "guest"]
     assert len({one.secret_key for one in made.values()}) == 4
     assert (tmp_path / "identities.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_reader_reads_the_zoo_alone(tmp_path):
-    document = s3.configuration({"reader": s3.Identity("key", "secret")})
-    assert document["identities"][0]["actions"] == ["Read:nasoa-system/zoo/*", "List:nasoa-system/zoo/*"]
+def test_an_identity_that_is_no_longer_asked_for_loses_its_keys(tmp_path):
+    s3.make_identities(tmp_path, {"writer": Rights(), "guest": Rights()})
+    writer = s3.read_keys(tmp_path)["writer"]
+    s3.make_identities(tmp_path, {"writer": Rights(), "reader": Rights()})
+    assert list(s3.read_keys(tmp_path)) == ["admin", "writer", "reader"]
+    assert s3.read_keys(tmp_path)["writer"] == writer
 
 
-def test_state_is_read_as_it_was_written(tmp_path):
-    state = State("mine", 7, Identity(1, 2, "boot"), {"etcd": Identity(3, 4, "boot")})
-    state.write(tmp_path / "state")
-    assert State.read(tmp_path / "state") == state
+@pytest.mark.parametrize(
+    ("rights", "actions"),
+    [
+        pytest.param(Rights(reads=("b/c/",)), ["Read:b/c/*", "List:b/c/*"], id="below a prefix"),
+        pytest.param(Rights(("b",), ("b",)), ["Read:b", "List:b", "Write:b", "Tagging:b"], id="a whole bucket"),
+        pytest.param(Rights(writes=("b/c/",)), ["Write:b/c/*", "Tagging:b/c/*"], id="writing alone"),
+        pytest.param(Rights(), [], id="nothing"),
+    ],
+)
+def test_rights_become_actions_of_the_store(rights, actions):
+    document = s3.configuration({"admin": Keys("a", "b"), "one": Keys("c", "d")}, {"one": rights})
+    assert [found["actions"] for found in document["identities"]] == [["Admin"], actions]
 
 
-def test_no_state_is_no_error(tmp_path):
-    assert State.read(tmp_path / "state") is None
+@pytest.mark.parametrize(
+    ("buckets", "identities", "message"),
+    [
+        pytest.param(["My_Bucket"], {}, "'My_Bucket' is not a bucket name", id="a bucket"),
+        pytest.param([], {"admin": Rights()}, "'admin' can't be an identity", id="the administrator"),
+        pytest.param([], {"a/b": Rights()}, "'a/b' can't be an identity", id="a name"),
+        pytest.param(
+            ["one"],
+            {"a": Rights(reads=("two/x/",))},
+            "a has rights in two/x/, and there is no bucket 'two'",
+            id="absent",
+        ),
+        pytest.param(
+            ["one"], {"a": Rights(writes=("one/x",))}, "a has rights in one/x: end a prefix with a slash", id="a prefix"
+        ),
+    ],
+)
+def test_buckets_and_rights_that_the_store_would_misunderstand_are_refused(buckets, identities, message):
+    with pytest.raises(ValueError, match=message):
+        s3.check(buckets, identities)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}'], ids=["empty", "list", "no-format", "newer"])
-def test_a_state_that_is_not_understood_is_an_error_that_names_the_file(tmp_path, text):
-    path = tmp_path / "state"
+def test_a_roster_is_read_as_it_was_written(tmp_path):
+    roster = Roster("mine", 7, ("one", "two"), ProcessId(1, 2, "boot"), {"etcd": ProcessId(3, 4, "boot")})
+    roster.write(tmp_path / "roster")
+    assert Roster.read(tmp_path / "roster") == roster
+
+
+def test_no_roster_is_no_error(tmp_path):
+    assert Roster.read(tmp_path / "roster") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 3}'], ids=["empty", "list", "no-format", "newer"])
+def test_a_roster_that_is_not_understood_is_an_error_that_names_the_file(tmp_path, text):
+    path = tmp_path / "roster"
     path.write_text(text)
-    with pytest.raises(StateError, match=str(path)):
-        State.read(path)
+    with pytest.raises(RosterError, match=str(path)):
+        Roster.read(path)
     assert path.read_text() == text
 
 
 def test_a_request_survives_its_encoding():
-    request = Request("/root", "mine", {"etcd": "/etcd"}, "/weed", ["local-0"], Identity(1, 2, "boot"), {"a": ["b"]})
+    request = Request(
+        root="/root",
+        name="mine",
+        programs={"etcd": "/etcd"},
+        weed="/weed",
+        nodes=["local-0"],
+        owner=ProcessId(1, 2, "boot"),
+        images={"a": ["b"]},
+        buckets=["c"],
+        identities={"d": Rights(("c/e/",), ("c",))},
+    )
     assert Request.decode(request.encode()) == request
 
 

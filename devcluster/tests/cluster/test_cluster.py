@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes_left import all_end, processes_of
 
 from devcluster import Cluster
 from devcluster.cluster import ClusterError, KubectlError
 from devcluster.ports import ports_of
 from devcluster.processes import identify
+from devcluster.roster import Roster
 from devcluster.s3 import leftovers
-from devcluster.state import State
+from devcluster.tests.processes_left import all_end, processes_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OWNER = """
 import signal, sys
 from devcluster import Cluster
@@ -36,8 +36,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def python(*arguments, **options):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "operator")])
-    return [sys.executable, *arguments], options | {"env": os.environ | {"PYTHONPATH": path}, "text": True}
+    return [sys.executable, *arguments], options | {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
 
 
 @contextmanager
@@ -57,12 +56,12 @@ def says(process, text):
 
 def running(folder):
     """Everything that the cluster's folder says is running."""
-    state = State.read(folder / "cluster.json")
-    return [state.supervisor, *state.processes.values()]
+    roster = Roster.read(folder / "cluster.json")
+    return [roster.supervisor, *roster.processes.values()]
 
 
 def a_pod_that_stays(cluster):
-    """Runs a pod; returns the identity of its process as its own log tells it."""
+    """Runs a pod; returns the process id as its own log tells it."""
     # Kubernetes itself halves doubled dollar signs in commands.
     script = "echo $$$$; exec sleep 600"
     cluster.kubectl("run", "stays", "--image=none", "--restart=Never", "--command", "--", "sh", "-c", script)
@@ -167,7 +166,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
         os.kill(cluster.supervisor.pid, signal.SIGKILL)
         assert all_end(everything)
         cluster.stop()
-    assert not any(path.exists() for path in leftovers(ports_of(State.read(tmp_path / "cluster.json").block)))
+    assert not any(path.exists() for path in leftovers(ports_of(Roster.read(tmp_path / "cluster.json").block)))
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):

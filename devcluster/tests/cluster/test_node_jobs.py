@@ -5,7 +5,8 @@ import time
 
 import psutil
 import pytest
-from pods import PATIENCE_SECONDS, conditions_of, container, job, state_of
+
+from devcluster.tests.pods import PATIENCE_SECONDS, conditions_of, container, job, state_of
 
 
 def test_an_indexed_job_ends_as_its_rules_say(space):

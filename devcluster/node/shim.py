@@ -1,27 +1,26 @@
 """Runs one container's program and outlives neither the node nor leaves anything of the program behind.
 
-``python -m devcluster.node.supervisor FD`` reads a JSON document from standard input (see `Launch`), starts the
+``python -m devcluster.node.shim FD`` reads a JSON document from standard input (see `Launch`), starts the
 program in its own session, and writes JSON lines to the file descriptor FD: ``{"pid": n}`` once the program runs,
 ``{"error": ..., "kind": "mount" | "start"}`` if it can't, ``{"exit": code}`` when it has ended and every process it
 started has been killed. It kills all of them at once when it gets SIGTERM, which the kernel also sends when the node
 has died in whatever way.
 """
 
-import ctypes
 import json
+import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import partial
 
 from devcluster.node.private_root import Mount, PrivateRoot, enter_namespace
+from devcluster.prctl import become_subreaper, die_with_parent
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
 _HANDLED = {signal.SIGCHLD, signal.SIGTERM}
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Launch:
     cpus: list[int] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        """The document that the supervisor reads."""
+        """The document that the shim reads."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
@@ -53,13 +52,6 @@ class _SetupError(Exception):
         self.kind = kind
 
 
-def _die_with_parent(expected_parent: int, signal_number: int) -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal_number)
-    # The parent may have died before the request reached the kernel.
-    if os.getppid() != expected_parent:
-        os._exit(128 + signal_number)
-
-
 def _enter_root(launch: Launch) -> None:
     try:
         enter_namespace()
@@ -72,10 +64,10 @@ def _enter_root(launch: Launch) -> None:
         raise _SetupError("mount", str(error)) from error
 
 
-def _program(launch: Launch, supervisor: int) -> None:
+def _program(launch: Launch, shim: int) -> None:
     """Becomes the program. Returns only by raising."""
     os.setsid()
-    _die_with_parent(supervisor, signal.SIGKILL)
+    die_with_parent(shim, signal.SIGKILL)
     if launch.root:
         _enter_root(launch)
     try:
@@ -96,12 +88,12 @@ def _program(launch: Launch, supervisor: int) -> None:
 
 def _fork_program(launch: Launch) -> tuple[int, dict[str, str] | None]:
     """Starts the program; returns its process id and what went wrong, once it runs or has failed to."""
-    supervisor = os.getpid()
+    shim = os.getpid()
     reader, writer = os.pipe()  # Closed by a successful exec: then there is nothing to read.
     child = os.fork()
     if child == 0:
         try:
-            _program(launch, supervisor)
+            _program(launch, shim)
         except _SetupError as error:
             os.write(writer, json.dumps({"error": str(error), "kind": error.kind}).encode())
         finally:
@@ -112,42 +104,11 @@ def _fork_program(launch: Launch) -> tuple[int, dict[str, str] | None]:
     return child, json.loads(failure) if failure else None
 
 
-def _children() -> list[int]:
-    own = os.getpid()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, IndexError, ValueError):
-                # The command's name is in parentheses and may itself hold spaces and parentheses.
-                after_name = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-                if int(after_name.split()[1]) == own:
-                    found.append(int(entry.name))
-    return found
-
-
-def _kill_all() -> dict[int, int]:
-    """Kills every descendant: orphans become children of this process, so killing children ends with none.
-
-    Returns:
-        The wait status of each that was reaped.
-    """
-    ended: dict[int, int] = {}
-    while True:
-        for child in _children():
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        try:
-            child, status = os.waitpid(-1, 0)
-        except ChildProcessError:
-            return ended
-        ended[child] = status
-
-
-def _supervise(program: int) -> int:
+def _watch(program: int, kill_all: Callable[[], dict[int, int]]) -> int:
     """Waits until the program has ended or the end is requested; returns its wait status, with nothing left."""
     while True:
         if signal.sigwait(_HANDLED) == signal.SIGTERM:
-            return _kill_all().get(program, signal.SIGKILL)
+            return kill_all().get(program, signal.SIGKILL)
         while True:
             try:
                 child, status = os.waitpid(-1, os.WNOHANG)
@@ -156,7 +117,7 @@ def _supervise(program: int) -> int:
             if child == 0:
                 break
             if child == program:
-                _kill_all()
+                kill_all()
                 return status
 
 
@@ -171,8 +132,8 @@ def main() -> None:
     os.set_inheritable(report, False)
     launch = Launch.decode(sys.stdin.buffer.read())
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-    _die_with_parent(launch.parent, signal.SIGTERM)
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    die_with_parent(launch.parent, signal.SIGTERM)
+    become_subreaper()
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     program, failure = _fork_program(launch)
@@ -186,10 +147,13 @@ def main() -> None:
         tell(dict(failure))
         return
     tell({"pid": program})
+    # It brings psutil, which takes as long to load as all of the above: the program runs meanwhile.
+    from devcluster.descendants import kill_descendants  # noqa: PLC0415
+
     # The program alone writes to the log from here on.
     os.dup2(null, 1)
     os.dup2(null, 2)
-    tell({"exit": _exit_code(_supervise(program))})
+    tell({"exit": _exit_code(_watch(program, partial(kill_descendants, limit_seconds=math.inf)))})
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_built_programs_are_found_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-    folder = tmp_path / "nasoa" / "tools" / ETCD.folder_name
+    folder = tmp_path / "devcluster" / "tools" / ETCD.folder_name
     folder.mkdir(parents=True)
     assert binaries.find(toolsets=(ETCD,)) == {"etcd": folder / "etcd"}
 

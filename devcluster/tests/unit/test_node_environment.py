@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devcluster.node.environment import (
-    Identity,
+    Placement,
     Sources,
     command_line,
     container_environment,
@@ -15,7 +15,7 @@ from devcluster.node.environment import (
 )
 from devcluster.node.errors import ContainerConfigError
 
-IDENTITY = Identity("127.9.8.7", "127.0.0.1", {"cpu": "2", "memory": "8Gi"})
+PLACEMENT = Placement("127.9.8.7", "127.0.0.1", {"cpu": "2", "memory": "8Gi"})
 
 
 def a_pod(*containers, **metadata):
@@ -30,7 +30,7 @@ def a_container(**fields):
 
 
 def variables_of(container, sources=None, base=None, **metadata):
-    return container_environment(a_pod(container, **metadata), container, sources or Sources(), IDENTITY, base or {})
+    return container_environment(a_pod(container, **metadata), container, sources or Sources(), PLACEMENT, base or {})
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_text_without_a_dollar_is_left_alone(text):
 )
 def test_fields_of_the_downward_api_have_their_values(path, value):
     pod = a_pod(labels={"app": "x", "q": 'say "hi"'}, annotations={"batch.kubernetes.io/job-completion-index": "3"})
-    assert field_value(pod, path, IDENTITY) == value
+    assert field_value(pod, path, PLACEMENT) == value
 
 
 def test_an_unknown_field_is_a_configuration_error():
     with pytest.raises(ContainerConfigError, match="unsupported fieldPath: spec"):
-        field_value(a_pod(), "spec.magic", IDENTITY)
+        field_value(a_pod(), "spec.magic", PLACEMENT)
 
 
 def test_later_variables_see_earlier_ones_and_win():
@@ -147,23 +147,30 @@ def test_resources_are_counted_in_units_of_the_divisor(reference, value):
             a_container(command=["python", "-V"]), [sys.executable, "-V"], id="python is the node's interpreter"
         ),
         pytest.param(a_container(command=["python3"]), [sys.executable], id="so is python3"),
-        pytest.param(
-            a_container(image="registry/nasoa-runtime:1", args=["evaluate"]),
-            [sys.executable, "-m", "nasoa_runtime", "evaluate"],
-            id="the entry point of our image",
-        ),
     ],
 )
 def test_the_command_line_follows_from_command_and_arguments(container, arguments):
     assert command_line(container, {"X": "1"}) == arguments
 
 
-def test_a_foreign_image_without_a_command_is_refused_with_what_to_do():
+IMAGES = {"example/app:1": ["python", "-m", "app"], "example/double:test": ["python3.x", "double.py"]}
+
+
+def test_an_unknown_image_without_a_command_is_refused_with_what_to_do():
     with pytest.raises(ContainerConfigError, match="set command to the program that the image's entry point runs"):
-        command_line(a_container(image="busybox"), {})
+        command_line(a_container(image="example/app:2"), {}, IMAGES)
 
 
-def test_an_image_with_a_known_entry_point_needs_no_command():
-    entry_points = {"nasoa/double:test": ["python3.x", "double.py"]}
-    double = a_container(image="nasoa/double:test", args=["probe"])
-    assert command_line(double, {}, entry_points) == ["python3.x", "double.py", "probe"]
+@pytest.mark.parametrize(
+    ("image", "arguments"),
+    [
+        pytest.param("example/double:test", ["python3.x", "double.py", "probe"], id="as written"),
+        pytest.param("example/app:1", [sys.executable, "-m", "app", "probe"], id="python is the node's interpreter"),
+    ],
+)
+def test_an_image_whose_command_is_known_needs_none_in_the_pod(image, arguments):
+    assert command_line(a_container(image=image, args=["probe"]), {}, IMAGES) == arguments
+
+
+def test_a_command_in_the_pod_wins_over_that_of_its_image():
+    assert command_line(a_container(image="example/app:1", command=["true"]), {}, IMAGES) == ["true"]
