@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from nasoa_runtime.architecture.block_space import contains_block
 from nasoa_runtime.architecture.encoding import Architecture, Block, Macro, validate
-from nasoa_runtime.architecture.space import BlockSpace, random_block
+from nasoa_runtime.architecture.macro_space import contains_macro
+from nasoa_runtime.architecture.space import BlockSpace, MacroSpace, random_block
 from nasoa_runtime.architecture.structure import InvalidArchitecture
 
 GOLDEN = Path(__file__).parent / "golden" / "etnas.json"
@@ -36,3 +38,10 @@ def architectures(draw: st.DrawFn, first_channels: int = 128, most_blocks: int =
     except InvalidArchitecture:  # A channel raise can break the groups of an operation after a concatenation.
         return Architecture(architecture.block, first_channels, Macro(((1,), (1,), (1,), (1,))))
     return architecture
+
+
+def contains(space: BlockSpace | MacroSpace, architecture: Architecture) -> bool:
+    """Whether an architecture is a valid member: of a block space its block is judged, of a macro space the rest."""
+    if isinstance(space, BlockSpace):
+        return contains_block(space, architecture.block)
+    return contains_macro(space, architecture)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from nasoa_runtime.architecture.block_space import (
     BlockSpace,
     EmptySpace,
-    contains_block,
     count_blocks,
     count_coded_blocks,
     enumerate_blocks,
@@ -14,18 +13,15 @@ from nasoa_runtime.architecture.block_space import (
 )
 from nasoa_runtime.architecture.macro_space import (
     MacroSpace,
-    contains_macro,
     count_macros,
     enumerate_macros,
     random_macro,
 )
-from nasoa_runtime.architecture.structure import Architecture
 
 __all__ = [
     "BlockSpace",
     "EmptySpace",
     "MacroSpace",
-    "contains",
     "count_blocks",
     "count_coded_blocks",
     "count_macros",
@@ -36,13 +32,6 @@ __all__ = [
     "random_macro",
     "space_size",
 ]
-
-
-def contains(space: BlockSpace | MacroSpace, architecture: Architecture) -> bool:
-    """Whether an architecture is a valid member: of a block space its block is judged, of a macro space the rest."""
-    if isinstance(space, BlockSpace):
-        return contains_block(space, architecture.block)
-    return contains_macro(space, architecture)
 
 
 def space_size(block_space: BlockSpace | None = None, macro_space: MacroSpace | None = None) -> dict[str, int]:

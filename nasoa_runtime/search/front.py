@@ -60,18 +60,13 @@ def largest_contribution(
     return tuple(front[i] for i in order[:count])
 
 
-def best_spread(individuals: Sequence[Individual], count: int) -> tuple[Individual, ...]:
-    """``count`` members of the front, spread over it as evenly as it allows, fastest first.
+def best_spread(individuals: Sequence[Individual], count: int) -> tuple[tuple[Individual, int], ...]:
+    """``count`` members of the front, spread over it as evenly as it allows, fastest first, each with its rank, 0.
 
     The front's most crowded member is taken out until ``count`` are left, distances anew each time, so that both
     ends stay (of two, the most accurate is the last one). Step times count by their logarithm: a zoo serves limits
-    that span decades.
+    that span decades. Where the front is too small, the next ranks fill up.
     """
-    return _spread(pareto_front(individuals), count)
-
-
-def best_spread_with_ranks(individuals: Sequence[Individual], count: int) -> tuple[tuple[Individual, int], ...]:
-    """As :func:`best_spread`, filled up from the next ranks where the front is too small; each with its rank."""
     chosen: list[tuple[Individual, int]] = []
     rest = [individual for individual in individuals if individual.accuracy is not None]
     number = 0

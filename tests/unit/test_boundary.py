@@ -12,7 +12,7 @@ from s3 import an_empty_store
 from nasoa_operator.jobs import Owner, build_job
 from nasoa_operator.outcomes import Termination, read_message, read_result
 from nasoa_operator.settings import Settings
-from nasoa_runtime.api.types import DeviceSpec, PodTemplate, StorageSpec
+from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
     PROGRAMS,

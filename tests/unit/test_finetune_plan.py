@@ -152,6 +152,28 @@ def test_a_result_over_the_time_limit_is_not_believed():
     assert status["message"] == "the pod reports 61.0 s, over the time limit of 60s"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"model": "a-stranger"}, id="another model"),
+        pytest.param({"learning_rate": 1e300}, id="another learning rate"),
+    ],
+)
+def test_a_result_of_a_run_that_was_not_scheduled_is_not_believed(changes):
+    def program(pod_input, index):
+        if not isinstance(pod_input, FinetuneInput):
+            return run(pod_input, index)
+        done = a_result(pod_input).runs[0]
+        forged = done.model_copy(update={"regime": done.regime.model_copy(update=changes)})
+        return PodOutcome(index, result=a_result(pod_input, runs=(forged,)))
+
+    simulation = RequestSimulation(program=program)
+    status = simulation.end()
+    assert (status["phase"], reason(status)) == ("Failed", "InvalidResult")
+    assert status["message"].endswith("that was not scheduled")
+    assert simulation.learned == []
+
+
 def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():
     bare = a_model("fashion-1", step_times=())
     row = StepTime(

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from architectures import ALL_OPERATIONS, blocks
+from architectures import ALL_OPERATIONS, blocks, contains
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,6 @@ from nasoa_runtime.architecture.encoding import (
 from nasoa_runtime.architecture.space import (
     BlockSpace,
     MacroSpace,
-    contains,
     enumerate_blocks,
     enumerate_macros,
     macro_for_block,

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from architectures import contains
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasoa_runtime.architecture.encoding import canonical, format_block, parse
-from nasoa_runtime.architecture.space import BlockSpace, MacroSpace, contains, count_blocks, count_macros
+from nasoa_runtime.architecture.space import BlockSpace, MacroSpace, count_blocks, count_macros
 from nasoa_runtime.search import proposal as proposal_module
 from nasoa_runtime.search.individuals import Individual
 from nasoa_runtime.search.proposal import propose

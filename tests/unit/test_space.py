@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from architectures import MODELS, blocks
+from architectures import MODELS, blocks, contains
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -24,7 +24,6 @@ from nasoa_runtime.architecture.space import (
     BlockSpace,
     EmptySpace,
     MacroSpace,
-    contains,
     count_blocks,
     count_macros,
     enumerate_blocks,

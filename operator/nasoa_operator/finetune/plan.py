@@ -117,7 +117,7 @@ def finetune(observed: ObservedRequest, known: ProbeResult, decided: Schedule) -
         return Plan(jobs=(finetune_job(observed, FINETUNE, known, decided),))
     if not tried.finished:
         return Plan()
-    outcome = within_limit(observed, tried.outcomes[0])
+    outcome = as_asked(observed, decided, tried.outcomes[0])
     if isinstance(outcome.result, FinetuneResult):
         return record_result(observed, outcome.result)
     if outcome.failure == "InvalidResult" and tried.step == str(FINETUNE):
@@ -127,12 +127,17 @@ def finetune(observed: ObservedRequest, known: ProbeResult, decided: Schedule) -
     return fail(observed, failure_of(outcome, FINETUNE))
 
 
-def within_limit(observed: ObservedRequest, outcome: PodOutcome) -> PodOutcome:
-    """The outcome, unless it reports more seconds than the time limit has: that is no valid result."""
+def as_asked(observed: ObservedRequest, decided: Schedule, outcome: PodOutcome) -> PodOutcome:
+    """The outcome, unless its result is of something else than what was asked for: that is no valid result."""
     result = outcome.result
-    if not isinstance(result, FinetuneResult) or result.seconds <= seconds(observed.spec.time_limit):
+    if not isinstance(result, FinetuneResult):
         return outcome
-    text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
+    if result.seconds > seconds(observed.spec.time_limit):
+        text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
+    elif other := next((run.regime for run in result.runs if run.regime not in decided.regimes), None):
+        text = f"the pod reports a run of {other.model} that was not scheduled"
+    else:
+        return outcome
     return PodOutcome(outcome.index, failure="InvalidResult", message=text)
 
 

@@ -23,7 +23,7 @@ from nasoa_runtime.documents.search import (
 from nasoa_runtime.documents.steps import PRETRAIN
 from nasoa_runtime.documents.zoo import ZooModel
 from nasoa_runtime.durations import seconds
-from nasoa_runtime.search.front import best_spread_with_ranks
+from nasoa_runtime.search.front import best_spread
 
 
 def next_of_publishing(observed: ObservedSearch) -> Plan:
@@ -48,7 +48,7 @@ def select(observed: ObservedSearch) -> Plan:
         reason = limit.reason if limit else end_reason(observed, "macro")
         why = f": {limit.message}" if limit else ""
         return stop(observed, reason, f"the macro level has no architecture with an accuracy{why}")
-    chosen = best_spread_with_ranks(everybody, observed.spec.zoo.size)
+    chosen = best_spread(everybody, observed.spec.zoo.size)
     members = (
         Selected(encoding=i.encoding, accuracy=i.accuracy, step_seconds=i.step_seconds, front_rank=rank)
         for i, rank in chosen
