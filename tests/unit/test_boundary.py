@@ -17,6 +17,7 @@ from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
     PROGRAMS,
     PROGRAMS_BY_NAME,
+    TERMINATION_MESSAGE_VARIABLE,
     DatasetReference,
     Device,
     EvaluateInput,
@@ -315,7 +316,7 @@ def test_a_program_is_added_by_its_models_and_one_entry(
     # The pod runs it.
     log = tmp_path / "termination-log"
     variables = {v["name"]: v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE} | {
-        "NASOA_TERMINATION_MESSAGE_PATH": str(log),
+        TERMINATION_MESSAGE_VARIABLE: str(log),
         "NASOA_WORK_DIRECTORY": str(tmp_path),
         "NASOA_METRICS_PORT": "0",
         "AWS_ACCESS_KEY_ID": "a-key",
