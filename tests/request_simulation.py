@@ -12,7 +12,7 @@ from memory.pods import Program
 from memory.simulated import Simulated
 from memory.world import World
 
-from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_runtime.boundary import (
     DatasetStatistics,
     Device,

@@ -14,8 +14,8 @@ from nasoa_operator.jobs import Owner
 from nasoa_operator.observe import in_thread, observe_jobs
 from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.obstacles import Obstacle
-from nasoa_operator.outcomes import JobContext
 from nasoa_operator.plan import Manifest, Plan
+from nasoa_operator.pod_outcomes import JobContext
 from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.reconcile import InvalidSpecError
 from nasoa_operator.search import observed as search

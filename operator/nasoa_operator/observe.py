@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from nasoa_operator.blockage import blockage_of
 from nasoa_operator.observed_jobs import ObservedJob, observed_job
-from nasoa_operator.outcomes import JobContext
+from nasoa_operator.pod_outcomes import JobContext
 from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.results import job_outcomes
 from nasoa_runtime.storage.s3 import ObjectStore

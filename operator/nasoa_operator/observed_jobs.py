@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from nasoa_operator.jobs import QUEUE_LABEL, STEP_LABEL
 from nasoa_operator.obstacles import Obstacle
-from nasoa_operator.outcomes import PodOutcome
 from nasoa_operator.plan import Manifest, SuspendJob
+from nasoa_operator.pod_outcomes import PodOutcome
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nasoa_operator.observed_jobs import ObservedJob
-from nasoa_operator.outcomes import (
+from nasoa_operator.plan import Manifest
+from nasoa_operator.pod_outcomes import (
     RESULT_LIMIT_BYTES,
     JobContext,
     PodOutcome,
@@ -13,7 +14,6 @@ from nasoa_operator.outcomes import (
     read_result,
     terminations_of,
 )
-from nasoa_operator.plan import Manifest
 from nasoa_runtime.documents.keys import result_uri
 from nasoa_runtime.storage.s3 import ObjectStore, StoreError, StoreUnavailable
 

@@ -8,7 +8,7 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_runtime.architecture.complexity import complexity
 from nasoa_runtime.boundary import (
     Device,

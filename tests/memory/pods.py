@@ -9,8 +9,8 @@ from typing import Any
 from memory.cluster import pod_manifest
 from memory.figures import zero_weights
 from nasoa_operator.jobs import CONTAINER
-from nasoa_operator.outcomes import PodOutcome
 from nasoa_operator.plan import Manifest
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_runtime.boundary import (
     EXIT_BAD_INPUT,
     EXIT_DIVERGED,

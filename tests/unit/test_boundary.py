@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from s3 import an_empty_store
 
 from nasoa_operator.jobs import Owner, build_job
-from nasoa_operator.outcomes import Termination, read_message, read_result
+from nasoa_operator.pod_outcomes import Termination, read_message, read_result
 from nasoa_operator.settings import Settings
 from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import (

@@ -6,7 +6,7 @@ import pytest
 from memory.lines import DeathBehind
 from request_simulation import DIGEST, UID, RequestSimulation, Taught, a_model, a_probe, a_result, a_zoo, run
 
-from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepTime
 
 

@@ -7,7 +7,7 @@ import pytest
 from request_simulation import UID, RequestSimulation, Taught, a_probe, a_zoo, run
 from simulation import Simulation
 
-from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_runtime.boundary import ProbeInput
 from nasoa_runtime.storage.zoo import ZooModel
 

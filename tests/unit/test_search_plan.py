@@ -6,7 +6,7 @@ import pytest
 from memory.world import World
 from simulation import UID, Simulation, run, step_seconds
 
-from nasoa_operator.outcomes import PodOutcome
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_operator.step_times import profiled
 from nasoa_runtime.boundary import EvaluateInput, PretrainInput, ProfileInput
 from nasoa_runtime.storage.zoo import publish

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nasoa_operator.events import failed
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.outcomes import PodOutcome, bad_input
 from nasoa_operator.plan import Event, Plan
+from nasoa_operator.pod_outcomes import PodOutcome, bad_input
 from nasoa_runtime.documents.request import Failed
 from nasoa_runtime.documents.steps import PROBE, Step
 from nasoa_runtime.online.candidates import NothingFits

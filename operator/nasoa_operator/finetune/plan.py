@@ -9,8 +9,8 @@ from nasoa_operator.finetune.pods import finetune_job, probe_job
 from nasoa_operator.finetune.scheduling import decide, learning_record, schedule_document
 from nasoa_operator.finetune.status import status_of
 from nasoa_operator.observed_jobs import ObservedJob, suspension_of
-from nasoa_operator.outcomes import PodOutcome
 from nasoa_operator.plan import AddStepTimes, Event, Learn, Plan, SuspendJob, Write
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_operator.problems import Problem, output_problems
 from nasoa_operator.steps import latest_try, unwanted, with_upkeep
 from nasoa_runtime.api.base import TERMINAL

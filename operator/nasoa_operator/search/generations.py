@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nasoa_operator.outcomes import PodOutcome, bad_input
 from nasoa_operator.plan import Event, Manifest, Plan
+from nasoa_operator.pod_outcomes import PodOutcome, bad_input
 from nasoa_operator.search.levels import blocks_for, phase_of, spaces_of
 from nasoa_operator.search.observed import LISTS_AT_MOST, ObservedSearch
 from nasoa_operator.search.profiling import measurements, profile, within_step_time

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasoa_operator.observed_jobs import ObservedJob
-from nasoa_operator.outcomes import bad_input
 from nasoa_operator.plan import Event, Manifest, Plan
+from nasoa_operator.pod_outcomes import bad_input
 from nasoa_operator.search.levels import phase_of
 from nasoa_operator.search.observed import LISTS_AT_MOST, ObservedSearch
 from nasoa_operator.search.stopping import stop

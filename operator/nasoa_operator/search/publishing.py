@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nasoa_operator.outcomes import PodOutcome
 from nasoa_operator.plan import Event, Manifest, Plan, Publish
+from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_operator.search.levels import end_reason
 from nasoa_operator.search.observed import ObservedSearch
 from nasoa_operator.search.stopping import stop

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from nasoa_operator.outcomes import JobContext, PodOutcome, Termination, bad_input, read_message, terminations_of
+from nasoa_operator.pod_outcomes import JobContext, PodOutcome, Termination, bad_input, read_message, terminations_of
 from nasoa_operator.results import index_outcome
 from nasoa_runtime.boundary import canonical_json, digest
 from nasoa_runtime.storage.s3 import Object
