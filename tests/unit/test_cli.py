@@ -395,7 +395,7 @@ def test_of_several_requests_one_is_named(nasoa, zoo, request_yaml, probe_json) 
     ("body", "words"),
     [
         pytest.param("{", "not JSON", id="no JSON"),
-        pytest.param("{}", "not a probe's result: device: ", id="empty"),
+        pytest.param("{}", "not a probe's result: seconds: Field required", id="empty"),
         pytest.param(json.dumps(PROBE | {"startup_seconds": -1}), "startup_seconds", id="a negative time"),
     ],
 )

@@ -19,6 +19,7 @@ from nasoa_runtime.api.finetune_status import RequestPhase
 from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
 from nasoa_runtime.api.search_status import SearchPhase
 from nasoa_runtime.cli.app import app
+from nasoa_runtime.online.strategies import STRATEGIES
 from nasoa_runtime.storage import errors as store_errors
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ EACH_PAGE = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGE
 
 OPERATOR = ROOT / "operator/nasoa_operator"
 DECIDING = [
-    *(OPERATOR / f"{name}.py" for name in ("accept", "actions", "blockage", "obstacles", "outcomes", "problems")),
+    *(OPERATOR / f"{name}.py" for name in ("accept", "actions", "blockage", "obstacles", "pod_outcomes", "problems")),
     *(OPERATOR / f"{name}.py" for name in ("reconcile", "results")),
     *sorted(path for room in ("finetune", "search") for path in (OPERATOR / room).glob("*.py")),
     *(ROOT / "nasoa_runtime/online" / f"{name}.py" for name in ("candidates", "generator")),
@@ -109,8 +110,8 @@ def reasons():
         if isinstance(error, type) and issubclass(error, store_errors.StoreError):
             found.add(error.__name__.removesuffix("Error"))
     found |= blockage.IMAGE_REASONS | blockage.CREATING
-    # The plain error is never raised, no pod of ours has init containers, and phases are no reasons.
-    never = {"Store", "PodInitializing", *get_args(RequestPhase), *get_args(SearchPhase)}
+    # The plain error is never raised, no pod of ours has init containers; phases and strategies are no reasons.
+    never = {"Store", "PodInitializing", *get_args(RequestPhase), *get_args(SearchPhase), *STRATEGIES}
     return found - PROGRESS - NO_REASONS - never
 
 
