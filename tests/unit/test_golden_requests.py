@@ -14,15 +14,14 @@ from described import a_dataset
 
 from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.boundary import Device, ProbeResult, Regime, Run
-from nasoa_runtime.documents.zoo import ZooModel
-from nasoa_runtime.durations import seconds
-from nasoa_runtime.online.candidates import Grid, NothingFits, Request
-from nasoa_runtime.online.decision import model_choices, model_facts, overheads
+from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
+from nasoa_runtime.online.candidates import NothingFits
+from nasoa_runtime.online.decision import model_facts
 from nasoa_runtime.online.description import Batch
-from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.strategies import ONE_SHOT
 from nasoa_runtime.online.warm_start import warm_started
+from nasoa_runtime.planning import suggest_for
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "decisions.json").read_text())
 ZOO = [ZooModel.model_validate(fields) for fields in GOLDEN["zoo"]]
@@ -49,22 +48,8 @@ def probe_of(recorded):
 def suggested(recorded, predictor):
     """What is suggested for the recorded specification."""
     spec = FineTuneRequestSpec.model_validate(a_request(**recorded["spec"])["spec"])
-    probe = probe_of(recorded)
-    request = Request(
-        time_limit_seconds=seconds(spec.time_limit),
-        batch_size=spec.batch_size,
-        model=spec.pins.model,
-        learning_rate=spec.pins.learning_rate,
-        frozen_stages=spec.pins.frozen_stages,
-        steps=spec.pins.steps,
-        most_parameters=spec.limits.max_parameters,
-        most_inference_milliseconds=spec.limits.max_inference_milliseconds,
-        infeasible=frozenset(probe.infeasible),
-        strategy=spec.strategy,
-    )
-    grid = Grid(spec.grid.learning_rates, spec.grid.frozen_stages, spec.grid.step_fractions, spec.grid.max_epochs)
-    choices = model_choices(ZOO, probe, spec.batch_size)
-    return suggest(request, choices, probe.statistics, overheads(ZOO, probe), predictor, grid)
+    zoo = ZooManifest(name="fashion", owner="search", version=3, models=tuple(ZOO))
+    return suggest_for(spec, zoo, probe_of(recorded), predictor)
 
 
 @pytest.fixture(scope="module")
