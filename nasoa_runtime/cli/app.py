@@ -61,7 +61,3 @@ def fail(error: Exception, code: int) -> None:
     """Say what is wrong, and end with ``code``."""
     sys.stderr.write(f"nasoa: {error}\n")
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -441,3 +441,9 @@ except RefusedError as error:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     expected = f"this needs nasoa's runtime extra, and {module} is not installed: pip install 'nasoa[runtime]'\n"
     assert said.stdout == expected
+
+
+def test_the_command_can_be_run_as_a_module() -> None:
+    command = [sys.executable, "-m", "nasoa_runtime.cli", "arch", "describe", "2-_32_2-11-112-1121112", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["parameters"] == 2615320
