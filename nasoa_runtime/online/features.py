@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Transform = Literal["linear", "log", "log1p"]
+from nasoa_runtime.documents.predictor import Transform
+
 Source = Literal["model", "dataset", "regime", "row"]
 """What a value is read from: :class:`~nasoa_runtime.documents.outcomes.ModelFacts`, the
 :class:`~nasoa_runtime.boundary.DatasetStatistics`, the :class:`~nasoa_runtime.online.description.Regimes`, or a row of

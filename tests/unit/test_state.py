@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from described import a_run, an_outcome, batch, facts
 
+from nasoa_runtime.boundary import canonical_json, digest
 from nasoa_runtime.online import state as state_module
 from nasoa_runtime.online.errors import InvalidDescription, UnreadableState
 from nasoa_runtime.online.state import PredictorState
@@ -17,10 +18,17 @@ def with_changed_meta(content, **changes):
     with np.load(io.BytesIO(content)) as stored:
         arrays = {name: stored[name] for name in stored.files}
     meta = json.loads(arrays["meta"].tobytes()) | changes
+    if "checksum" not in changes:
+        del meta["checksum"]
+        meta["checksum"] = digest(canonical_json(meta))
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
+
+
+def with_meta(**changes):
+    return lambda content: with_changed_meta(content, **changes)
 
 
 def test_each_request_raises_the_version_by_one_however_many_runs_it_showed():
@@ -117,12 +125,13 @@ def test_bytes_load_without_pickle():
         pytest.param(lambda content: b"", "no npz file", id="empty"),
         pytest.param(lambda content: b'{"a": 1}', "no npz file", id="another format"),
         pytest.param(lambda content: content[: len(content) // 2], "no npz file", id="cut short"),
-        pytest.param(lambda content: with_changed_meta(content, format_version=2), "format version 2", id="newer"),
-        pytest.param(lambda content: with_changed_meta(content, format="zoo"), "predictor's state", id="other kind"),
-        pytest.param(lambda content: with_changed_meta(content, models=["x"]), "columns' names", id="layout"),
-        pytest.param(lambda content: with_changed_meta(content, version=-1), "-1 is no count", id="version"),
-        pytest.param(lambda content: with_changed_meta(content, algorithm="oracle"), "'oracle'", id="algorithm"),
-        pytest.param(lambda content: with_changed_meta(content, algorithm="fixed-mlp-3"), "must be", id="parameters"),
+        pytest.param(with_meta(formatVersion=3), "format version 3", id="newer"),
+        pytest.param(with_meta(zoo="a"), "not a PredictorMeta: zoo: Extra", id="other kind"),
+        pytest.param(with_meta(checksum="0"), "does not match its checksum", id="edited"),
+        pytest.param(with_meta(models=["x"]), "columns' names", id="layout"),
+        pytest.param(with_meta(version=-1), "version: Input should be greater", id="version"),
+        pytest.param(with_meta(algorithm="oracle"), "'oracle'", id="algorithm"),
+        pytest.param(with_meta(algorithm="fixed-mlp-3"), "must be", id="parameters"),
     ],
 )
 def test_bytes_that_are_no_state_say_what_is_wrong(spoil, message):
