@@ -36,7 +36,7 @@ from nasoa_runtime.documents.outcomes import ModelFacts, Outcome
 from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.description import Batch, Regimes, describe
 from nasoa_runtime.online.features import FeatureTable
-from nasoa_runtime.online.records import Curve, RecordedRun, read_records
+from nasoa_runtime.online.records import Curve, RecordedRun, read_curves
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.warm_start import COLUMNS, WarmRecord, read_small, record_of, taught
 
@@ -80,16 +80,6 @@ def main() -> int:
     for name, figures in table.items():
         print(f"{name:8}" + "".join(f"  {key} {value:.3f}" for key, value in figures.items()))
     return 0
-
-
-def read_curves(path: Path) -> list[Curve]:
-    """Finished runs without linear probing, each in the order of its iterations."""
-    curves: dict[str, Curve] = {}
-    for record in read_records(path):
-        if not record.linear_probing:
-            curves.setdefault(record.curve, []).append(record)
-    ordered = [sorted(curve, key=lambda point: point.iterations) for curve in curves.values()]
-    return [curve for curve in ordered if curve[-1].final]
 
 
 def points(curve: Curve, fractions: Sequence[float]) -> Curve:
