@@ -69,7 +69,16 @@ def main() -> int:
             if peer != ours:
                 mean, low, high = difference(policies[ours], theirs)
                 print(f"{ours} less {peer}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+    for limit in range(LIMITS):
+        one_shot, race = (at_limit(policies[name], limit) for name in ("one shot, hedge", "race, hedge"))
+        mean, low, high = difference(race, one_shot)
+        print(f"race less one shot at T_l {limit + 1}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     return 0
+
+
+def at_limit(of_dataset: dict[str, list[float]], limit: int) -> dict[str, list[float]]:
+    """Regrets at one of the limits alone."""
+    return {dataset: [regrets[limit]] for dataset, regrets in of_dataset.items()}
 
 
 def parts(curves: Sequence[Curve]) -> list[list[str]]:

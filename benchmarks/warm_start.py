@@ -7,8 +7,7 @@ use is taken. ``--pack OUT`` writes the records that the package warm-starts fro
 Of the recorded runs those on the served datasets are left out; the small networks' runs are all learned. The learning
 rates of candidates are drawn at random, since the recorded optimisers are not ours.
 
-Kept are points of runs without linear probing (in these records that leaves the accuracy near chance at every
-setting, which ours does not) with a learning rate of at least 0.0005 (less hardly moves a network within the steps that
+Kept are points of runs with a learning rate of at least 0.0005 (less hardly moves a network within the steps that
 a short request has): a choice by what was set, never by what came of it. Three points a run, as iterations matter.
 """
 
