@@ -1,7 +1,7 @@
-"""The adaptive MLP beside its baselines, the fixed MLPs, on recorded outcomes: error of prediction and regret.
+"""Errors of the predictors on recorded outcomes, each predicted before it is learned.
 
 Run ``.venv/bin/python benchmarks/replay.py [--records FILE] [--seeds 5] [--json]``. Without a file the excerpt that
-the tests use is replayed. Regret comes from serving each half of the datasets after learning from the other half.
+the tests use is replayed. What the predictors' choices are worth is told by ``recorded_runs.py``.
 """
 
 # ruff: noqa: E402 - numpy and torch read their environment when they are imported.
@@ -14,20 +14,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import csv
 import json
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 import numpy as np
 
 from nasoa_runtime.online.algorithms import PREDICTORS
-from nasoa_runtime.online.policy import policy_replay
-from nasoa_runtime.online.records import open_text, read_records
+from nasoa_runtime.online.learners import DEFAULT
+from nasoa_runtime.online.records import read_records
 from nasoa_runtime.online.replay import replay
 
-COLUMNS = ("mae", "mse", "20-40 mae", "80-100 mae", "update us", "regret", "accuracy")
+COLUMNS = ("mae", "mse", "20-40 mae", "80-100 mae", "update us")
 
 
 def main() -> int:
@@ -36,9 +34,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        halves = split(arguments.records, Path(folder))
-        table = {name: row(name, arguments.records, halves, arguments.seeds) for name in PREDICTORS}
+    table = {name: row(name, arguments.records, arguments.seeds) for name in (DEFAULT, *PREDICTORS)}
     table["mean so far"] = mean_so_far(arguments.records, arguments.seeds)
     if arguments.json:
         print(json.dumps(table))
@@ -51,22 +47,15 @@ def main() -> int:
     return 0
 
 
-def row(name: str, records: Path, halves: tuple[Path, Path], seeds: int) -> dict[str, float]:
+def row(name: str, records: Path, seeds: int) -> dict[str, float]:
     """Figures of one predictor, means over the seeds."""
     errors = [replay(records, algorithm=name, seed=seed) for seed in range(seeds)]
-    policies = [
-        policy_replay(asked, learned, algorithm=name, seed=seed)
-        for seed in range(seeds)
-        for asked, learned in (halves, halves[::-1])
-    ]
     return {
         "mae": float(np.mean([one["mae"] for one in errors])),
         "mse": float(np.mean([one["mse"] for one in errors])),
         "20-40 mae": float(np.mean([one["segments"]["20-40"]["mae"] for one in errors])),
         "80-100 mae": float(np.mean([one["segments"]["80-100"]["mae"] for one in errors])),
         "update us": float(np.mean([one["update_us"] for one in errors])),
-        "regret": float(np.mean([one["mean_regret"] for one in policies])),
-        "accuracy": float(np.mean([one["mean_accuracy"] for one in policies])),
     }
 
 
@@ -85,21 +74,6 @@ def mean_so_far(records: Path, seeds: int) -> dict[str, float]:
         "20-40 mae": float(stacked[:, int(0.2 * count) : int(0.4 * count)].mean()),
         "80-100 mae": float(stacked[:, int(0.8 * count) :].mean()),
     }
-
-
-def split(records: Path, folder: Path) -> tuple[Path, Path]:
-    """The records of every other dataset, and of the rest."""
-    with open_text(records) as stream:
-        header, *rows = csv.reader(stream)
-    dataset = header.index("dataset")
-    names = sorted({row[dataset] for row in rows})
-    halves = folder / "even.csv", folder / "odd.csv"
-    for half, path in enumerate(halves):
-        with path.open("w", newline="") as target:
-            writer = csv.writer(target)
-            writer.writerow(header)
-            writer.writerows(row for row in rows if names.index(row[dataset]) % 2 == half)
-    return halves
 
 
 if __name__ == "__main__":

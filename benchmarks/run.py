@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-ALL = ("predictor.py", "replay.py", "warm_start.py", "transfers.py", "generation_gap.py", "operator_memory.py")
+ALL = (
+    "predictor.py",
+    "replay.py",
+    "recorded_runs.py",
+    "warm_start.py",
+    "transfers.py",
+    "generation_gap.py",
+    "operator_memory.py",
+)
 
 
 def main() -> int:

@@ -7,8 +7,7 @@ use is taken. ``--pack OUT`` writes the records that the package warm-starts fro
 Of the recorded runs those on the served datasets are left out; the small networks' runs are all learned. The learning
 rates of candidates are drawn at random, since the recorded optimisers are not ours.
 
-Kept are points of runs without linear probing (in these records that leaves the accuracy near chance at every
-setting, which ours does not) with a learning rate of at least 0.0005 (less hardly moves a network within the steps that
+Kept are points of runs with a learning rate of at least 0.0005 (less hardly moves a network within the steps that
 a short request has): a choice by what was set, never by what came of it. Three points a run, as iterations matter.
 """
 
@@ -36,7 +35,7 @@ from nasoa_runtime.documents.outcomes import ModelFacts, Outcome
 from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.description import Batch, Regimes, describe
 from nasoa_runtime.online.features import FeatureTable
-from nasoa_runtime.online.records import Curve, RecordedRun, read_records
+from nasoa_runtime.online.records import Curve, RecordedRun, read_curves
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.warm_start import COLUMNS, WarmRecord, read_small, record_of, taught
 
@@ -80,16 +79,6 @@ def main() -> int:
     for name, figures in table.items():
         print(f"{name:8}" + "".join(f"  {key} {value:.3f}" for key, value in figures.items()))
     return 0
-
-
-def read_curves(path: Path) -> list[Curve]:
-    """Finished runs without linear probing, each in the order of its iterations."""
-    curves: dict[str, Curve] = {}
-    for record in read_records(path):
-        if not record.linear_probing:
-            curves.setdefault(record.curve, []).append(record)
-    ordered = [sorted(curve, key=lambda point: point.iterations) for curve in curves.values()]
-    return [curve for curve in ordered if curve[-1].final]
 
 
 def points(curve: Curve, fractions: Sequence[float]) -> Curve:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, system_store, table
+from nasoa_runtime.online.learners import DEFAULT
 from nasoa_runtime.online.policy import policy_replay
 from nasoa_runtime.online.replay import replay as replay_records
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.online.strategies import ONE_SHOT, STRATEGIES
+from nasoa_runtime.online.strategies import ONE_SHOT, replayable
 from nasoa_runtime.storage.predictors import count_outcomes, read_outcomes, read_state
 from nasoa_runtime.storage.predictors import rebuild as rebuild_state
 from nasoa_runtime.storage.zoo import read_manifest
@@ -21,6 +22,7 @@ policy = typer.Typer(no_args_is_help=True, help="Policies over whole requests.")
 
 Records = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV file of recorded runs, .gz or not.")]
 Algorithm = Annotated[str, typer.Option(help="adaptive-mlp or fixed-mlp-L.")]
+Replayed = "hedge, adaptive-mlp or fixed-mlp-L."
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 Zoo = Annotated[str, typer.Argument(help="Name of the zoo.")]
 
@@ -70,7 +72,7 @@ def replay(
     warm_start: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")
     ] = None,
-    algorithm: Algorithm = "adaptive-mlp",
+    algorithm: Annotated[str, typer.Option(help=Replayed)] = DEFAULT,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -87,9 +89,9 @@ def replay_policy(
     records: Records,
     warm_start: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")],
     strategy: Annotated[
-        str, typer.Option(help=" ".join(strategy.summary for strategy in STRATEGIES.values()))
+        str, typer.Option(help=" ".join(strategy.summary for strategy in replayable().values()))
     ] = ONE_SHOT.name,
-    algorithm: Annotated[str, typer.Option("--predictor", help="adaptive-mlp or fixed-mlp-L.")] = "adaptive-mlp",
+    algorithm: Annotated[str, typer.Option("--predictor", help=Replayed)] = DEFAULT,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:

@@ -65,9 +65,9 @@ REPLAY_FEATURES: FeatureTable = (
     Feature("iterations", "log", 5000.0, 3.0, of="row"),
     Feature("batch_size", "log", 32.0, 1.6, of="row"),
     Feature("pct_to_freeze", "linear", 0.5, 0.35, of="row"),
-    Feature("linear_probing", "linear", 0.5, 0.5, of="row"),
 )
-"""The features of a recorded run, under the names of its file's columns."""
+"""What the paper's predictors are told of a recorded run, under the names of its file's columns. The full description
+is in :mod:`nasoa_runtime.online.recorded_features`."""
 
 
 def of_rows(table: FeatureTable, columns: Callable[[str], str | None]) -> FeatureTable:

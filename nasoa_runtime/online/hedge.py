@@ -33,3 +33,8 @@ def regret_beta(outcomes: int, constant: float = 1.0) -> float:
         raise ValueError(msg)
     root = math.sqrt(outcomes)
     return root / (root + constant)
+
+
+def doubling_beta(outcomes: int, constant: float = 1.0) -> float:
+    """The discount of Theorem 1 where T is not known in advance: for the next power of two of ``outcomes``."""
+    return regret_beta(1 << max(0, outcomes - 1).bit_length(), constant)

@@ -1,73 +1,33 @@
 """What a request runs of what was ranked: ``spec.strategy``. A strategy is a value of :data:`STRATEGIES`.
 
 What differs between strategies is said here: what the generator hands over, which runs of a result are learned, and how
-recorded runs are replayed. The API, the generator, learning and replays look strategies up by name.
+recorded runs are replayed. The API, the generator, learning and replays look strategies up by name. Those of
+:data:`REPLAY_ONLY` exist for recorded runs alone: no request can ask for what no pod can run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasoa_runtime.online.candidates import Suggestion
+from nasoa_runtime.online.race import RACE
 from nasoa_runtime.online.ranking import Ranking
-from nasoa_runtime.online.records import Curve, RecordedRun
-
-R = TypeVar("R")
+from nasoa_runtime.online.replayed import Offer, Played, Replayed, every_run
 
 
 class UnknownStrategyError(ValueError):
     """There is no strategy of this name; the message lists those that there are."""
 
 
-class Learned(Protocol):
-    """Chooses those of a request's runs that teach the predictor, in their order.
-
-    ``delivered`` is the number of the run whose model was delivered, ``None`` where no run's was.
-    """
-
-    def __call__(self, runs: Sequence[R], delivered: int | None) -> Sequence[R]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A replayed request: what each recorded run has shown by the time limit, and what the predictor thinks of it."""
-
-    seconds: float
-    """The time limit."""
-    curves: Sequence[Curve]
-    """The points that are reached within it, of each run in the order of iterations; none is empty."""
-    predict: Callable[[Sequence[RecordedRun]], NDArray[np.float64]]
-    """Predicted accuracies of points, not clipped."""
-
-
-@dataclass(frozen=True)
-class Played:
-    """What a replayed request ran, and what for."""
-
-    runs: Sequence[Curve]
-    """As far as each was run."""
-    delivered: int
-    """The number of the run whose model is delivered."""
-    seconds: float
-    """What is charged."""
-
-
-@dataclass(frozen=True)
-class Strategy:
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Replayed):
     """One way to spend a time limit on what was ranked."""
 
-    name: str
-    summary: str
-    """A sentence for help texts and the API's documentation."""
     suggest: Callable[[Ranking, int], Suggestion]
     """What goes to the pod: the candidate that is chosen, and at most so many runners-up behind it."""
-    learned: Learned
-    replay: Callable[[Offer], Played]
 
 
 def best_and_others(ranking: Ranking, runners_up: int) -> Suggestion:
@@ -102,11 +62,6 @@ def best_and_others(ranking: Ranking, runners_up: int) -> Suggestion:
     return ranking.suggestion(chosen, others)
 
 
-def every_run(runs: Sequence[R], delivered: int | None) -> Sequence[R]:
-    """All of them."""
-    return runs
-
-
 def best_once(offer: Offer) -> Played:
     """The run with the highest prediction at the limit, the cheapest of equals."""
     ends = [curve[-1] for curve in offer.curves]
@@ -122,7 +77,9 @@ ONE_SHOT = Strategy(
     replay=best_once,
 )
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (ONE_SHOT,)}
-"""All there are, by name."""
+"""Those that a request can ask for, by name."""
+REPLAY_ONLY: dict[str, Replayed] = {strategy.name: strategy for strategy in (RACE,)}
+"""Those that only replays know, by name."""
 
 
 def strategy_named(name: str) -> Strategy:
@@ -132,6 +89,26 @@ def strategy_named(name: str) -> Strategy:
         UnknownStrategyError: there is no such strategy; the message lists those that there are.
     """
     if name not in STRATEGIES:
-        msg = f"unknown strategy {name!r}: write {' or '.join(STRATEGIES)}"
-        raise UnknownStrategyError(msg)
+        raise _unknown(name, STRATEGIES)
     return STRATEGIES[name]
+
+
+def replay_named(name: str) -> Replayed:
+    """The strategy of this name, which need not be one that can be asked for.
+
+    Raises:
+        UnknownStrategyError: there is no such strategy; the message lists those that there are.
+    """
+    known = replayable()
+    if name not in known:
+        raise _unknown(name, known)
+    return known[name]
+
+
+def replayable() -> dict[str, Replayed]:
+    """All that can be replayed, by name."""
+    return {**STRATEGIES, **REPLAY_ONLY}
+
+
+def _unknown(name: str, known: Iterable[str]) -> UnknownStrategyError:
+    return UnknownStrategyError(f"unknown strategy {name!r}: write {' or '.join(known)}")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from described import a_dataset, a_run, batch, facts
+from recorded import a_point
 
 from nasoa_runtime.boundary import Regime, Run
 from nasoa_runtime.documents.base import dump, load
@@ -17,7 +18,6 @@ from nasoa_runtime.online.errors import InvalidDescription, UnreadableState
 from nasoa_runtime.online.features import REPLAY_FEATURES, REQUEST_FEATURES, Feature
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.learning import LearnedRequest, check_outcomes, outcome_record
-from nasoa_runtime.online.records import RecordedRun
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import ONE_SHOT
 from nasoa_runtime.online.warm_start import read_recorded, read_small, taught
@@ -198,17 +198,8 @@ def test_a_state_of_the_same_features_is_read():
     assert state_bytes.load(content, table).encoder.table == table
 
 
-def a_row(**changes):
-    fields = {
-        "curve": "1", "dataset": "DOG", "model": "beit", "imagenet_top1": 85.2, "n_classes": 19.0,
-        "imgs_per_class": 40.0, "lr": 0.001, "pct_to_freeze": 0.6, "batch_size": 16.0, "linear_probing": 0.0,
-        "iterations": 100.0, "acc": 0.5, "best_acc": 0.6, "gpu_seconds": 12.0, "final": True,
-    }  # fmt: skip
-    return RecordedRun(**(fields | changes))
-
-
 def test_recorded_runs_are_described_by_their_columns():
-    rows = describe_rows(REPLAY_FEATURES, [a_row(), a_row(model="xcit"), a_row(lr=0.1)])
+    rows = describe_rows(REPLAY_FEATURES, [a_point(), a_point(model="xcit"), a_point(lr=0.1)])
     assert rows.models == ("beit", "xcit")
     assert rows.model_index.tolist() == [0, 1, 0]
     assert rows.values["lr"].tolist() == [0.001, 0.001, 0.1]
@@ -225,7 +216,6 @@ def test_the_replay_never_sees_what_a_run_cost():
         "iterations",
         "batch_size",
         "pct_to_freeze",
-        "linear_probing",
     }
     logged = {feature.name for feature in REPLAY_FEATURES if feature.transform == "log"}
     assert logged == {"n_classes", "imgs_per_class", "lr", "iterations", "batch_size"}

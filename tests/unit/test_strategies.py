@@ -7,33 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 from described import a_dataset, facts
+from recorded import a_curve, write
 from typer.testing import CliRunner
 
 from nasoa_runtime.boundary import Regime, Run
 from nasoa_runtime.cli.app import app
 from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request
 from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.learners import NetworkLearner
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.policy import policy_replay
 from nasoa_runtime.online.records import read_records
-from nasoa_runtime.online.replay import Learner
+from nasoa_runtime.online.replayed import Offer, Played
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import (
     ONE_SHOT,
+    REPLAY_ONLY,
     STRATEGIES,
-    Offer,
-    Played,
     Strategy,
     UnknownStrategyError,
+    replay_named,
+    replayable,
     strategy_named,
 )
 
 MODELS = [facts("a"), facts("b")]
 REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
-HEADER = (
-    "curve,dataset,model,imagenet_top1,n_classes,imgs_per_class,n_train,lr,pct_to_freeze,batch_size,"
-    "linear_probing,epochs,iterations,acc,best_acc,gpu_seconds,final"
-)
 
 
 def worst_first(ranking, runners_up):
@@ -109,20 +108,19 @@ def test_what_is_learned_follows_the_strategy(contrary):
 
 def recorded(path: Path, *ends: float) -> Path:
     """A file of curves of one dataset: each has two points, the second after 20 s with an accuracy of ``ends``."""
-    rows = [
-        f"{curve},d,m{curve},70,10,100,1000,0.1,0,32,0,1,{points}0,{accuracy},{accuracy},{points}0,{points == 2}"
-        for curve, end in enumerate(ends)
-        for points, accuracy in ((1, end / 2), (2, end))
-    ]
-    path.write_text("\n".join([HEADER, *rows]))
-    return path
+    curves = [a_curve(str(number), end / 2, end, model=f"m{number}") for number, end in enumerate(ends)]
+    return write(path, *curves)
+
+
+def points_of(runs):
+    return [(point.curve, point.iterations) for run in runs for point in run]
 
 
 def test_a_replay_follows_the_strategy(contrary, tmp_path, monkeypatch):
     taught = []
-    monkeypatch.setattr(Learner, "update", lambda _, run: taught.append((run.curve, run.iterations)))
+    monkeypatch.setattr(NetworkLearner, "learn", lambda _, runs: taught.extend(points_of(runs)))
     file, warm = recorded(tmp_path / "r.csv", 0.2, 0.4, 0.8), recorded(tmp_path / "w.csv", 0.5)
-    result = policy_replay(file, warm, strategy="Contrary")
+    result = policy_replay(file, warm, strategy="Contrary", algorithm="adaptive-mlp")
     # Four limits of 20 s each: the halves of three curves take 30 s, and the last one's half has reached 0.4.
     assert (result["requests"], result["limit_exceeded"], result["strategy"]) == (4, 4, "Contrary")
     assert result["mean_accuracy"] == pytest.approx(0.4)
@@ -132,10 +130,10 @@ def test_a_replay_follows_the_strategy(contrary, tmp_path, monkeypatch):
 
 def test_one_shot_replays_the_run_that_is_predicted_best_and_learns_all_of_it(tmp_path, monkeypatch):
     taught = []
-    monkeypatch.setattr(Learner, "predict", lambda _, runs: np.array([float(run.curve == "1") for run in runs]))
-    monkeypatch.setattr(Learner, "update", lambda _, run: taught.append((run.curve, run.iterations)))
+    monkeypatch.setattr(NetworkLearner, "predict", lambda _, runs: np.array([float(run.curve == "1") for run in runs]))
+    monkeypatch.setattr(NetworkLearner, "learn", lambda _, runs: taught.extend(points_of(runs)))
     file, warm = recorded(tmp_path / "r.csv", 0.2, 0.4, 0.8), recorded(tmp_path / "w.csv", 0.5)
-    result = policy_replay(file, warm)
+    result = policy_replay(file, warm, algorithm="adaptive-mlp")
     assert (result["mean_accuracy"], result["limit_exceeded"]) == (0.4, 0)
     assert taught == [("1", 10.0), ("1", 20.0)] * 4
 
@@ -143,7 +141,9 @@ def test_one_shot_replays_the_run_that_is_predicted_best_and_learns_all_of_it(tm
 def test_of_equal_predictions_one_shot_replays_the_cheapest(tmp_path):
     first, second = read_records(recorded(tmp_path / "r.csv", 0.2, 0.4), final_only=True)
     curves = [[first], [dataclasses.replace(second, gpu_seconds=5.0)]]
-    played = ONE_SHOT.replay(Offer(30.0, curves, lambda runs: np.zeros(len(runs))))
+    played = ONE_SHOT.replay(
+        Offer(30.0, curves, lambda runs: np.zeros(len(runs)), lambda prefixes, _: np.zeros(len(prefixes)))
+    )
     assert (played.runs, played.delivered, played.seconds) == ((curves[1],), 0, 5.0)
 
 
@@ -155,13 +155,23 @@ def test_an_unknown_strategy_is_refused_with_those_that_there_are(contrary):
 
 def test_the_command_line_knows_the_table(contrary, tmp_path):
     file, warm = recorded(tmp_path / "r.csv", 0.2, 0.4, 0.8), recorded(tmp_path / "w.csv", 0.5)
-    arguments = ["policy", "replay", str(file), "--warm-start", str(warm), "--strategy", "Contrary", "--json"]
+    arguments = ["policy", "replay", str(file), "--warm-start", str(warm), "--strategy", "Contrary"]
+    arguments += ["--predictor", "adaptive-mlp", "--json"]
     result = CliRunner().invoke(app, arguments)
     assert '"strategy": "Contrary"' in result.stdout
 
 
+def test_what_only_replays_know_cannot_be_asked_for():
+    assert replay_named("Race") is REPLAY_ONLY["Race"]
+    assert list(replayable()) == ["OneShot", "Race"]
+    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Luck': write OneShot or Race"):
+        replay_named("Luck")
+    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Race': write OneShot"):
+        strategy_named("Race")
+
+
 def test_every_strategy_is_entered_under_its_own_name_and_says_what_it_does():
-    for name, strategy in STRATEGIES.items():
+    for name, strategy in replayable().items():
         assert strategy.name == name
         assert strategy.summary.startswith(f"{name} ")
         assert strategy.summary.endswith(".")

@@ -1,0 +1,175 @@
+"""The predictor hedge: its experts, their weights, and what a refit sees."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import a_curve, a_point
+
+from nasoa_runtime.online.experts import NetworkExpert, Residuals, TreeExpert
+from nasoa_runtime.online.hedge import doubling_beta, regret_beta
+from nasoa_runtime.online.hedged import Hedged, accuracy_here, best_accuracy, refit_due
+from nasoa_runtime.online.left_out import likelihoods, line
+from nasoa_runtime.online.promotion import log_spaced
+from nasoa_runtime.online.trees import Trees, fit
+
+
+def a_file(datasets=("A", "B", "C"), runs=12):
+    """Curves that rise to an accuracy which the rate decides, on datasets of different difficulty."""
+    return [
+        a_curve(
+            f"{dataset}{run}",
+            *(ceiling * (1 - 0.5**epoch) for epoch in range(1, 5)),
+            second_each=1.0 + run % 3,
+            dataset=dataset,
+            lr=10.0 ** -(1 + run % 4),
+            model=f"m{run % 2}",
+            n_classes=10.0 * (number + 1),
+        )
+        for number, dataset in enumerate(datasets)
+        for run in range(runs)
+        for ceiling in [(1.0 - 0.2 * (run % 4)) * (1.0 - 0.2 * number)]
+    ]
+
+
+@pytest.fixture(scope="module")
+def started():
+    return Hedged.started(a_file(), seed=0)
+
+
+def test_equal_runs_and_seeds_give_equal_trees_and_weights(started):
+    again = Hedged.started(a_file(), seed=0)
+    assert [e.trees.texts for e in again.experts[:2]] == [e.trees.texts for e in started.experts[:2]]
+    assert again.promotion.trees.texts == started.promotion.trees.texts
+    assert again.weights.tolist() == started.weights.tolist()
+    other = Hedged.started(a_file(), seed=1)
+    assert other.experts[0].trees.texts != started.experts[0].trees.texts
+
+
+def test_trees_are_their_text():
+    random = np.random.default_rng(0)
+    features = random.normal(size=(200, 4))
+    fitted = fit(features, features[:, 0] ** 2, (), seed=0)
+    read = Trees(tuple(text.encode().decode() for text in fitted.texts))
+    assert read.predict(features).tolist() == fitted.predict(features).tolist()
+    assert len(fitted.texts) == 3
+
+
+def test_a_start_knows_three_experts_and_no_request(started):
+    assert [expert.name for expert in started.experts] == ["points", "order", "network"]
+    assert started.weights.sum() == pytest.approx(1.0)
+    assert started.version == 0
+    # The residuals are for what comes after the fit.
+    assert all(expert.residuals == Residuals() for expert in started.experts)
+
+
+def test_it_prefers_the_better_rate_and_longer_runs_on_a_dataset_it_has_not_seen(started):
+    runs = [a_point(dataset="new", n_classes=15.0, lr=lr, model="m0") for lr in (1e-1, 1e-4)]
+    better, worse = started.predict([replace(run, epochs=4.0, iterations=40.0) for run in runs])
+    assert better > worse + 0.1
+    shorter = started.predict([replace(runs[0], epochs=1.0, iterations=10.0)])[0]
+    assert better > shorter
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1e5))
+def test_a_prediction_reads_nothing_of_what_a_run_came_to(started, acc, best_acc, gpu_seconds):
+    run = a_point(dataset="A", n_classes=10.0)
+    come_to = replace(run, acc=acc, best_acc=best_acc, gpu_seconds=gpu_seconds, final=False, status="16h", curve="x")
+    assert started.predict([come_to]).tolist() == started.predict([run]).tolist()
+
+
+def test_one_request_is_one_version_and_moves_the_next_prediction_at_once(started):
+    run = a_curve("x", 0.05, 0.05, dataset="new", n_classes=15.0)
+    learned = started.learn([run])
+    assert (learned.version, started.version) == (1, 0)
+    assert learned.predict([run[-1]])[0] < started.predict([run[-1]])[0]
+    # Trees change at refits only.
+    assert learned.experts[0].trees == started.experts[0].trees
+    assert started.learn([]) is started
+
+
+def test_the_expert_that_loses_least_gains_weight(started):
+    run = a_curve("x", 0.05, 0.05, dataset="new", n_classes=15.0)
+    losses = np.array([(expert.predict([run[-1]])[0] - 0.05) ** 2 for expert in started.experts])
+    expected = started.weights * doubling_beta(1) ** losses
+    assert started.learn([run]).weights == pytest.approx(expected / expected.sum())
+
+
+def test_what_is_learned_is_the_target_that_was_asked_for():
+    run = a_curve("x", 0.9, 0.1)
+    assert (best_accuracy(run[-1]), accuracy_here(run[-1])) == (0.9, 0.1)
+
+
+def test_a_predictor_that_knows_nothing_has_the_network_alone_until_its_first_refit():
+    state = Hedged.new(0)
+    for number, curve in enumerate(a_file(runs=11), start=1):
+        assert [expert.name for expert in state.experts] == (
+            ["network"] if number <= 32 else ["points", "order", "network"]
+        )
+        state = state.learn([curve])
+    assert state.version == 33
+    assert len(state.known) == 33
+
+
+def test_refits_are_due_at_fixed_versions():
+    assert [version for version in range(300) if refit_due(version)] == [32, 64, 128, 256]
+
+
+def test_a_residual_is_the_mean_error_shrunken_by_three_outcomes_without_any():
+    seen = Residuals().observe([a_point(dataset="A")] * 2, np.array([0.2, 0.4]))
+    assert seen.of([a_point(dataset="A"), a_point(dataset="B")]) == pytest.approx([0.6 / 5, 0.0])
+
+
+def test_a_network_relearns_earlier_outcomes_and_leaves_the_one_it_came_from_alone():
+    fresh = NetworkExpert.new(0)
+    run = a_point(model="m0")
+    before = fresh.predict([run])[0]
+    learned = fresh.learn([run], np.array([0.9])).learn([a_point(model="m1")], np.array([0.9]))
+    assert fresh.predict([run])[0] == before
+    assert learned.encoder.models == ("m0", "m1")
+    assert abs(learned.predict([run])[0] - 0.9) < abs(before - 0.9)
+
+
+def test_the_discount_is_the_theorems_for_the_next_power_of_two():
+    assert [doubling_beta(outcomes) for outcomes in (1, 2, 3, 4, 5, 64)] == [
+        regret_beta(expected) for expected in (1, 2, 4, 4, 8, 64)
+    ]
+
+
+def test_start_weights_are_level_for_level_experts_and_small_for_one_that_lost_twice_as_much():
+    assert likelihoods(np.array([0.05, 0.05, 0.10]), 12) == pytest.approx(np.array([64, 64, 1]) / 129)
+
+
+def test_a_line_is_flat_where_places_mislead():
+    assert line(np.array([0.0, 1.0]), np.array([0.2, 0.6])) == pytest.approx((0.4, 0.2))
+    assert line(np.array([0.0, 1.0]), np.array([0.6, 0.2])) == pytest.approx((0.0, 0.4))
+    assert line(np.array([0.5, 0.5]), np.array([0.6, 0.2])) == pytest.approx((0.0, 0.4))
+
+
+def test_promotion_expects_more_of_a_run_that_has_further_to_go(started):
+    prefix = a_file()[0][:1]
+    later = [replace(prefix[-1], epochs=float(epoch), iterations=10.0 * epoch) for epoch in (1, 4)]
+    here, further = started.finals([prefix, prefix], later)
+    assert here == prefix[-1].best_acc
+    assert further > here
+
+
+def test_without_a_model_of_curves_the_predictor_says_what_is_still_gained():
+    state = Hedged.new(0)
+    prefix = a_curve("x", 0.4)
+    assert state.finals([prefix], [prefix[-1]]) == pytest.approx([0.4])
+
+
+def test_points_of_a_curve_are_chosen_from_first_to_last():
+    assert log_spaced(1, 12) == [0]
+    assert log_spaced(50, 4) == [0, 3, 13, 49]
+
+
+def test_tree_experts_put_their_prediction_through_a_line(started):
+    order = started.experts[1]
+    assert isinstance(order, TreeExpert)
+    run = [a_point(dataset="A")]
+    plain = replace(order, slope=1.0, intercept=0.0).predict(run)[0]
+    assert order.predict(run)[0] == pytest.approx(order.intercept + order.slope * plain)
