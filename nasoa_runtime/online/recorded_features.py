@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nasoa_runtime.documents.predictor import Transform
 from nasoa_runtime.online.description import describe_rows
 from nasoa_runtime.online.encoder import apply_transforms
-from nasoa_runtime.online.features import Feature, FeatureTable, Transform
+from nasoa_runtime.online.features import Feature, FeatureTable
 from nasoa_runtime.online.rate_schedules import mean_rate
 from nasoa_runtime.online.records import RecordedRun
 
