@@ -1,5 +1,6 @@
 """Features that are computed once, and the classifier that is trained on them."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ BATCHES = [[0, 1, 2], [2, 3], [3, 0, 0], [5, 1]]
 
 def asked(dataset: Dataset, **arguments) -> tuple[list, int]:
     extract = Watched()
-    return list(Features(a_loader(dataset), extract, **arguments).batches(BATCHES)), extract.images
+    return list(Features(a_loader(dataset), extract, 5, **arguments).batches(lambda: BATCHES)), extract.images
 
 
 def test_the_features_of_an_image_are_computed_once(dataset: Dataset) -> None:
@@ -62,7 +63,7 @@ def test_features_and_labels_are_those_of_the_images_asked_for(dataset: Dataset)
         assert torch.equal(labels, wanted)
 
 
-@pytest.mark.parametrize(("kept", "computed"), [(0, 9), (2, 6), (100, 5)])
+@pytest.mark.parametrize(("kept", "computed"), [(0, 9), (2, 7), (100, 5)])
 def test_what_is_not_kept_is_computed_again(dataset: Dataset, kept: int, computed: int) -> None:
     batches, images = asked(dataset, kept_images=kept)
     assert images == computed
@@ -72,11 +73,18 @@ def test_what_is_not_kept_is_computed_again(dataset: Dataset, kept: int, compute
 
 def test_a_second_reading_computes_nothing(dataset: Dataset) -> None:
     extract = Watched()
-    features = Features(a_loader(dataset), extract)
-    first = [features for features, _ in features.batches(BATCHES)]
-    second = [features for features, _ in features.batches(BATCHES)]
+    features = Features(a_loader(dataset), extract, 5)
+    first = [features for features, _ in features.batches(lambda: BATCHES)]
+    second = [features for features, _ in features.batches(lambda: BATCHES)]
     assert extract.images == 5
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_reading_ahead_ends_though_batches_do_not(dataset: Dataset) -> None:
+    extract = Watched()
+    batches = Features(a_loader(dataset), extract, 5).batches(lambda: itertools.cycle(BATCHES))
+    assert len(list(itertools.islice(batches, 100))) == 100
+    assert extract.images == 5
 
 
 def test_a_classifier_trained_on_features_fits_the_network(dataset: Dataset) -> None:
@@ -89,6 +97,6 @@ def test_a_classifier_trained_on_features_fits_the_network(dataset: Dataset) -> 
         network(images)
         return handed.pop()
 
-    (features, _), *_ = Features(a_loader(dataset), extract).batches([[0, 7, 20]])
+    (features, _), *_ = Features(a_loader(dataset), extract, 3).batches(lambda: [[0, 7, 20]])
     images, _ = next(a_loader(dataset).as_they_are([[0, 7, 20]]))
     assert torch.allclose(network.classifier(features), network(images), atol=1e-5)

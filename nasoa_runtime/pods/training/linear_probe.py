@@ -48,13 +48,19 @@ class LinearProbe(Finetuning):
         return 1
 
     def _training_batches(self) -> Iterator[Batch]:
-        order = self.loader.order
-        self._seen = self._seen or Features(self.loader, self._extract)
-        return self._seen.batches(order.positions(step).tolist() for step in itertools.count(self.trainer.step))
+        start = self.trainer.step
+        self._seen = self._seen or Features(self.loader, self._extract, len(self.dataset.splits.train))
+
+        def positions() -> Iterator[list[int]]:
+            order = self.loader.order
+            return (order.positions(step).tolist() for step in itertools.count(start))
+
+        return self._seen.batches(positions)
 
     def _validation(self) -> Evaluation:
-        self._validating = self._validating or Features(self.loader, self._extract)
-        batches = self._validating.batches(self.loader.evaluation_batches(self.dataset.splits.validation))
+        indices = self.dataset.splits.validation
+        self._validating = self._validating or Features(self.loader, self._extract, len(indices))
+        batches = self._validating.batches(lambda: self.loader.evaluation_batches(indices))
         return evaluate(self.trainer.model, batches, len(self.dataset.classes), self.target)
 
     def _extract(self, images: Tensor) -> Tensor:
