@@ -12,7 +12,7 @@ import torch
 from nasoa_runtime.boundary import Device, StepTime
 from nasoa_runtime.pods.failures import OutOfMemoryError
 from nasoa_runtime.pods.training.isolation import measured
-from nasoa_runtime.pods.training.profiling import Task, drift_factor, measure
+from nasoa_runtime.pods.training.profiling import OPTIONS, Task, drift_factor, measure, option_factors
 from nasoa_runtime.pods.training.similarity import Prototypes, similarity
 
 TASK = Task("0-_8_1-1-1-1", classes=3, batch_size=4, image_size=16, device=Device(), low_resolution_stem=True, steps=5)
@@ -60,6 +60,19 @@ def test_a_table_has_a_row_for_each_number_of_frozen_stages() -> None:
 )
 def test_drift_over_three_percent_scales_the_figures(known, seen, factor) -> None:
     assert drift_factor(known, seen) == pytest.approx(factor)
+
+
+def test_a_factor_says_how_much_longer_a_step_with_an_option_takes() -> None:
+    factors = option_factors(replace(TASK, batch_size=32, steps=7))
+    assert list(factors) == ["adamw", "ema", "mirroring", "mixup", "rand-augment", "trivial-augment"]
+    assert all(0.3 < factor < 30 for factor in factors.values())
+    # Images are changed one by one there, which takes longer than a step of so small a network.
+    assert factors["rand-augment"] > 1.2
+
+
+def test_only_the_options_asked_for_are_measured_and_not_longer_than_is_allowed() -> None:
+    factors = option_factors(replace(TASK, steps=10_000, row_seconds=0.0), {"ema": OPTIONS["ema"]})
+    assert list(factors) == ["ema"]
 
 
 # --- Processes -------------------------------------------------------------------------------------------------------

@@ -255,6 +255,16 @@ def test_a_linear_probe_does_all_its_steps_where_a_training_finds_no_time_for_th
     assert 20 < steps[1] < 60
 
 
+def test_the_upload_of_a_linear_probe_is_timed_by_a_whole_network(store, root) -> None:
+    finetuning = a_run(store, root, a_regime(linear_probe=True, frozen_stages=5))
+    sizes: list[int] = []
+    put = store.put
+    store.put = lambda uri, body: (sizes.append(len(body)), put(uri, body))
+    finetuning._measure_costs()
+    finetuning.saver.save()
+    assert sizes[0] > len(finetuning.weights()) > 2 * sizes[1]
+
+
 def test_a_linear_probe_of_a_limit_that_is_too_short_says_so(store, root) -> None:
     with pytest.raises(TimedOutError, match="allow at least"):
         a_run(store, root, a_regime(linear_probe=True, frozen_stages=5), limit_seconds=0.1).run()

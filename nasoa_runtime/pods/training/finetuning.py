@@ -182,17 +182,21 @@ class Finetuning:
         return self.target.agree(self.clock.remaining_seconds())
 
     def _measure_costs(self) -> None:
-        """Time a few validation batches and the first checkpoint, which is larger than what will be delivered."""
+        """Time a few validation batches and the first checkpoint."""
         size = min(len(self.dataset.splits.validation), TIMED_BATCHES * self.batch_size)
         sample = self.dataset.splits.validation[:size]
         self._evaluation(sample[: self.batch_size])
         per_image = self._evaluation(sample).seconds / size
-        retrying(self.saver.save)
+        self._save_first()
         self.costs = Costs(
             validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation) * self._validations),
             test_seconds=self.target.agree(per_image * len(self.dataset.splits.test)),
             upload_seconds=self.target.agree(self.saver.cost_seconds),
         )
+
+    def _save_first(self) -> None:
+        """Write a checkpoint that is larger than what will be delivered, by which the upload is timed."""
+        retrying(self.saver.save)
 
     @property
     def _validations(self) -> int:

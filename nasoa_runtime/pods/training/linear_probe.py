@@ -14,13 +14,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from nasoa_runtime.documents.checkpoint import FinetuningState
 from nasoa_runtime.pods.networks.building import head_of
 from nasoa_runtime.pods.training.batches import Batch
+from nasoa_runtime.pods.training.checkpoint import Checkpoint
 from nasoa_runtime.pods.training.device import out_of_memory_named
 from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
 from nasoa_runtime.pods.training.features import Features
 from nasoa_runtime.pods.training.finetuning import Finetuning
 from nasoa_runtime.pods.training.loop import Trainer
+
+_NETWORK = "network/"
 
 
 class LinearProbe(Finetuning):
@@ -28,6 +32,8 @@ class LinearProbe(Finetuning):
 
     _seen: Features | None = None
     _validating: Features | None = None
+    _whole = False
+    """Whether checkpoints have all of the network."""
 
     def _trainer(self) -> Trainer:
         """Trains the classifier of :attr:`network`, which is on the device as a whole."""
@@ -41,6 +47,20 @@ class LinearProbe(Finetuning):
     @property
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.model.channels_last else torch.contiguous_format
+
+    def _checkpoint(self) -> Checkpoint[FinetuningState]:
+        found = super()._checkpoint()
+        if not self._whole:
+            return found
+        return replace(found, tensors=found.tensors | {_NETWORK + n: t for n, t in self.network.state_dict().items()})
+
+    def _save_first(self) -> None:
+        """With the frozen stages too, though none is needed to go on: they are part of what will be uploaded."""
+        self._whole = True
+        try:
+            super()._save_first()
+        finally:
+            self._whole = False
 
     @property
     def _validations(self) -> int:
