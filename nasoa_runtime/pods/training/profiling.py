@@ -218,7 +218,9 @@ def option_factors(task: Task, options: Mapping[str, Option] = OPTIONS) -> dict[
         late = target.now() - started > task.row_seconds
         if late and len(turns) >= warm_up + LEAST_STEPS:
             break
-        turns.append({name: step() for name, step in steps.items()})
+        # Whoever comes first in one turn comes last in the next: what a step leaves in caches must not favour anyone.
+        order = list(steps)[:: 1 if len(turns) % 2 else -1]
+        turns.append({name: steps[name]() for name in order})
     return {name: statistics.median(turn[name] / turn[""] for turn in turns[warm_up:]) for name in options}
 
 
