@@ -58,7 +58,6 @@ from nasoa_runtime.boundary.parts import (
     Preprocessing,
     Reading,
     Recipe,
-    Regime,
     SharedLimit,
     StepTime,
     Store,
@@ -74,6 +73,7 @@ from nasoa_runtime.boundary.programs import (
     program_named,
     program_of,
 )
+from nasoa_runtime.boundary.regime import AugmentationName, OptimizerName, Regime
 from nasoa_runtime.boundary.results import (
     DatasetStatistics,
     EvaluateResult,
@@ -102,6 +102,7 @@ __all__ = [
     "TERMINATION_MESSAGE_LIMIT_BYTES",
     "TERMINATION_MESSAGE_VARIABLE",
     "Accuracy",
+    "AugmentationName",
     "BoundaryError",
     "DatasetReference",
     "DatasetStatistics",
@@ -121,6 +122,7 @@ __all__ = [
     "Measurement",
     "ModelReference",
     "NamedArchitecture",
+    "OptimizerName",
     "PodInput",
     "PodResult",
     "Positive",

@@ -15,10 +15,10 @@ from nasoa_runtime.boundary.parts import (
     Preprocessing,
     Reading,
     Recipe,
-    Regime,
     SharedLimit,
     Store,
 )
+from nasoa_runtime.boundary.regime import Regime
 
 
 class PodInput(Record):
@@ -144,6 +144,7 @@ class FinetuneInput(PodInput):
     time_limit_seconds: Seconds
     """T_l: seconds from process start to published result, over all attempts."""
     batch_size: int = Field(ge=1)
+    """Of regimes that name none."""
     models: tuple[ModelReference, ...]
     strategy: str
     """Which of the regimes are run, and how; a name of :mod:`nasoa_runtime.pods.strategies`."""
@@ -153,8 +154,6 @@ class FinetuneInput(PodInput):
     """Where the deliverable goes, ``s3://bucket/prefix``."""
     work_uri: str
     """Where checkpoints and the clock's heartbeats go."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
     heartbeat_seconds: Seconds = 2.0
 
     @model_validator(mode="after")
@@ -169,6 +168,10 @@ class FinetuneInput(PodInput):
     def model_of(self, regime: Regime) -> ModelReference:
         """The model that one of :attr:`regimes` names."""
         return next(model for model in self.models if model.name == regime.model)
+
+    def batch_size_of(self, regime: Regime) -> int:
+        """The batch size that one of :attr:`regimes` is run with."""
+        return self.batch_size if regime.batch_size is None else regime.batch_size
 
     @property
     def reading(self) -> Reading:

@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from nasoa_runtime.boundary.base import (
-    Accuracy,
     DeviceType,
     Digest,
     FrozenStages,
@@ -132,18 +131,6 @@ class MeasuredModel(Record):
     """Rows the table lacks for this device, batch and image size: measured now."""
     frozen_stages_known: dict[int, Seconds] = Field(default_factory=dict)
     """Rows the table has: the probe times one of them again to correct the others."""
-
-
-class Regime(Record):
-    """A zoo model and how it is fine-tuned."""
-
-    model: str
-    learning_rate: Positive
-    frozen_stages: FrozenStages
-    steps: int = Field(ge=1)
-    step_seconds: Seconds
-    """Planned; the runtime re-plans from what it sees."""
-    predicted_accuracy: Accuracy
 
 
 class StepTime(Record):

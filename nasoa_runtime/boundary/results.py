@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary.base import Accuracy, Digest, Finite, Record, Seconds, SecondsOrZero
-from nasoa_runtime.boundary.parts import Device, Preprocessing, Regime, StepTime
+from nasoa_runtime.boundary.parts import Device, Preprocessing, StepTime
+from nasoa_runtime.boundary.regime import Regime
 
 Failure = Literal["OutOfMemory", "Diverged", "TimedOut", "Error", "InvalidResult", "Disrupted"]
 

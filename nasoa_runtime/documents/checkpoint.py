@@ -49,6 +49,8 @@ class BestSoFar(Record):
 
     accuracy: Accuracy
     step: int = Field(ge=0)
+    averaged: bool = False
+    """Whether they are the average over the run up to there."""
 
 
 class FinetuningState(CheckpointState):

@@ -131,8 +131,8 @@ def _let_go(error: BaseException | None) -> None:
 def next_regime(regimes: Sequence[Regime], runs: Sequence[Run]) -> Regime | None:
     """The best-ranked regime that differs in what made the earlier ones fail.
 
-    After divergence a model is not tried with that learning rate or a higher one; after running out of memory it is
-    not tried with as many or fewer frozen stages.
+    After divergence a model is not tried with that optimiser at that learning rate or a higher one; after running out
+    of memory it is not tried with as many or fewer frozen stages, unless with a smaller batch.
 
     Args:
         regimes: The best one first.
@@ -143,14 +143,22 @@ def next_regime(regimes: Sequence[Regime], runs: Sequence[Run]) -> Regime | None
 
 
 def _would_fail(regime: Regime, runs: Sequence[Run]) -> bool:
-    for run in runs:
-        if run.regime.model != regime.model:
-            continue
-        if run.failure == "Diverged" and regime.learning_rate >= run.regime.learning_rate:
-            return True
-        if run.failure == "OutOfMemory" and regime.frozen_stages <= run.regime.frozen_stages:
-            return True
+    return any(run.regime.model == regime.model and _fails_alike(regime, run) for run in runs)
+
+
+def _fails_alike(regime: Regime, run: Run) -> bool:
+    """Whether ``run`` failed by something that another regime of its model has too."""
+    failed = run.regime
+    if run.failure == "Diverged":
+        return regime.optimizer == failed.optimizer and regime.learning_rate >= failed.learning_rate
+    if run.failure == "OutOfMemory":
+        return regime.frozen_stages <= failed.frozen_stages and not _has_smaller_batch(regime, failed)
     return False
+
+
+def _has_smaller_batch(one: Regime, other: Regime) -> bool:
+    """Whether it does for certain: of a regime that names no batch size, nothing tells."""
+    return one.batch_size is not None and other.batch_size is not None and one.batch_size < other.batch_size
 
 
 STRATEGIES: Mapping[str, Strategy] = {"OneShot": one_shot}

@@ -214,6 +214,46 @@ def a_regime(model: str) -> Regime:
     return Regime(model=model, learning_rate=0.1, frozen_stages=0, steps=9, step_seconds=0.1, predicted_accuracy=0.5)
 
 
+def regime_of(**fields) -> Regime:
+    return Regime.model_validate(a_regime("s").model_dump() | fields)
+
+
+def test_a_regime_that_says_nothing_more_is_sgd_on_crops() -> None:
+    more = a_regime("s").model_dump(exclude={"model", "learning_rate", "frozen_stages", "steps", "step_seconds"})
+    assert more == {
+        "predicted_accuracy": 0.5, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "layer_decay": 1.0,
+        "batch_size": None, "label_smoothing": 0.0, "mixup": 0.0, "mirroring": False, "augmentation": "crop",
+        "ema": False, "linear_probe": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        pytest.param({"optimizer": "lion"}, "optimizer", id="an optimiser that there is not"),
+        pytest.param({"augmentation": "cutmix"}, "augmentation", id="an augmentation that there is not"),
+        pytest.param({"layer_decay": 0.0}, "layer_decay", id="layers that don't learn"),
+        pytest.param({"layer_decay": 1.1}, "layer_decay", id="a decay that grows"),
+        pytest.param({"mixup": float("inf")}, "mixup", id="an infinite alpha"),
+        pytest.param({"batch_size": 0}, "batch_size", id="no images"),
+        pytest.param({"linear_probe": True}, "all 5 stages", id="a probe of stages that are trained"),
+        pytest.param({"linear_probe": True, "frozen_stages": 5, "mixup": 0.1}, "as they are", id="a mixed probe"),
+        pytest.param({"linear_probe": True, "frozen_stages": 5, "mirroring": True}, "as they are", id="a mirrored one"),
+        pytest.param(
+            {"linear_probe": True, "frozen_stages": 5, "augmentation": "rand-augment"}, "as they are", id="a loud one"
+        ),
+    ],
+)
+def test_a_regime_that_no_pod_could_run_is_refused(fields, problem) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        regime_of(**fields)
+
+
+def test_a_regime_without_a_batch_size_has_the_inputs() -> None:
+    document = a_finetuning("s")
+    assert [document.batch_size_of(regime_of(batch_size=size)) for size in (None, 24)] == [8, 24]
+
+
 def a_probe(**fields) -> ProbeInput:
     models = (MeasuredModel(model=a_model("l", LARGE)), MeasuredModel(model=a_model("s", SMALL)))
     base = {"result_uri": "s3://b/r", "dataset": DATA, "batch_size": 8, "time_cap_seconds": 1, "models": models}

@@ -183,8 +183,8 @@ def test_progress_ends_at_one_and_never_falls_however_the_plan_changes(plans) ->
 # --- Which regime is next --------------------------------------------------------------------------------------------
 
 
-def regime(model: str = "a", rate: float = 0.1, stages: int = 0) -> Regime:
-    fields = {"model": model, "learning_rate": rate, "frozen_stages": stages}
+def regime(model: str = "a", rate: float = 0.1, stages: int = 0, **more) -> Regime:
+    fields = {"model": model, "learning_rate": rate, "frozen_stages": stages} | more
     return Regime.model_validate(fields | {"steps": 10, "step_seconds": 0.1, "predicted_accuracy": 0.5})
 
 
@@ -206,6 +206,26 @@ def test_another_model_may_keep_the_rate() -> None:
 def test_after_running_out_of_memory_more_stages_are_frozen() -> None:
     regimes = [regime(stages=1), regime(rate=0.01), regime(rate=0.01, stages=1), regime(stages=5)]
     assert next_regime(regimes, [failed(regimes[0], "OutOfMemory")]) == regimes[3]
+
+
+def test_another_optimiser_may_have_a_higher_rate_than_one_that_diverged() -> None:
+    regimes = [regime(rate=0.1), regime(rate=0.3), regime(rate=0.2, optimizer="adamw")]
+    assert next_regime(regimes, [failed(regimes[0], "Diverged")]) == regimes[2]
+
+
+@pytest.mark.parametrize(
+    ("failed_batch", "next_batch", "is_tried"),
+    [
+        pytest.param(64, 32, True, id="a smaller one"),
+        pytest.param(32, 64, False, id="a larger one"),
+        pytest.param(None, 32, False, id="one that may be smaller"),
+        pytest.param(32, None, False, id="the input's, whatever it is"),
+    ],
+)
+def test_a_smaller_batch_may_fit_into_memory_without_more_frozen_stages(failed_batch, next_batch, is_tried) -> None:
+    regimes = [regime(batch_size=failed_batch), regime(batch_size=next_batch, rate=0.01)]
+    found = next_regime(regimes, [failed(regimes[0], "OutOfMemory")])
+    assert found == (regimes[1] if is_tried else None)
 
 
 def test_nothing_is_left_when_all_would_fail_alike() -> None:

@@ -1,5 +1,6 @@
 """Step times, the processes that measure them, and domain similarity."""
 
+import itertools
 import math
 import os
 import signal
@@ -11,8 +12,9 @@ import torch
 
 from nasoa_runtime.boundary import Device, StepTime
 from nasoa_runtime.pods.failures import OutOfMemoryError
+from nasoa_runtime.pods.training import profiling
 from nasoa_runtime.pods.training.isolation import measured
-from nasoa_runtime.pods.training.profiling import Task, drift_factor, measure
+from nasoa_runtime.pods.training.profiling import OPTIONS, Option, Task, drift_factor, measure, option_factors
 from nasoa_runtime.pods.training.similarity import Prototypes, similarity
 
 TASK = Task("0-_8_1-1-1-1", classes=3, batch_size=4, image_size=16, device=Device(), low_resolution_stem=True, steps=5)
@@ -60,6 +62,28 @@ def test_a_table_has_a_row_for_each_number_of_frozen_stages() -> None:
 )
 def test_drift_over_three_percent_scales_the_figures(known, seen, factor) -> None:
     assert drift_factor(known, seen) == pytest.approx(factor)
+
+
+def test_every_option_is_measured_by_steps_that_are_really_done() -> None:
+    factors = option_factors(replace(TASK, steps=3))
+    assert list(factors) == ["adamw", "ema", "mirroring", "mixup", "rand-augment", "trivial-augment"]
+    assert all(0 < factor < math.inf for factor in factors.values())
+
+
+def test_a_factor_stays_right_on_a_node_that_slows_down_meanwhile(monkeypatch) -> None:
+    slowness = itertools.count(1)
+
+    def scripted(option: Option, *_network):
+        """Each turn of two steps is slower than the one before; AdamW takes half as long again as a plain step."""
+        return lambda: (1.5 if option.optimizer == "adamw" else 1.0) * ((next(slowness) + 1) // 2)
+
+    monkeypatch.setattr(profiling, "_step_with", scripted)
+    assert option_factors(replace(TASK, steps=9), {"adamw": OPTIONS["adamw"]}) == {"adamw": 1.5}
+
+
+def test_only_the_options_asked_for_are_measured_and_not_longer_than_is_allowed() -> None:
+    factors = option_factors(replace(TASK, steps=10_000, row_seconds=0.0), {"ema": OPTIONS["ema"]})
+    assert list(factors) == ["ema"]
 
 
 # --- Processes -------------------------------------------------------------------------------------------------------

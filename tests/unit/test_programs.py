@@ -339,6 +339,31 @@ def test_the_time_limit_is_kept_however_many_steps_were_planned(pod, store) -> N
     assert 0 < result.runs[0].steps < 1_000_000
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"linear_probe": True, "frozen_stages": 5, "steps": 300}, id="a linear probe"),
+        pytest.param(
+            {"optimizer": "adamw", "learning_rate": 0.01, "ema": True, "batch_size": 12}, id="AdamW, averaged"
+        ),
+    ],
+)
+def test_whatever_the_regime_says_the_model_can_be_loaded(pod, store, tmp_path: Path, fields) -> None:
+    result = result_of(store, pod("finetune", **a_finetuning(store, regimes=[a_regime(**fields)])))
+    assert result.runs[0].regime == Regime.model_validate(a_regime(**fields))
+    assert result.test_accuracy > 0.6
+    loaded = load_model(delivered(store, tmp_path / "model"))
+    images = make_images(tmp_path / "fresh", classes=3, per_class=5, seed=9)
+    right = [loaded.classify(path)[0] == path.parent.name for path in sorted(images.rglob("*.png"))]
+    assert sum(right) / len(right) > 0.6
+
+
+def test_a_regime_that_contradicts_itself_is_bad_input(pod, store) -> None:
+    fields = a_finetuning(store, regimes=[a_regime(linear_probe=True, frozen_stages=2)])
+    message = pod("finetune", expect=64, **fields)
+    assert "features are computed once only if all 5 stages are frozen" in message.message
+
+
 def test_earlier_attempts_count(pod, store) -> None:
     beat = Heartbeat(closed=False, interval_seconds=2.0, seconds=50.0)
     store.put("s3://tenant/out/work/clock/0001.json", dump(beat))

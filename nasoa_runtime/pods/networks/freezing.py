@@ -1,4 +1,4 @@
-"""Freezing the first stages of any network: which parts these are, and how they behave while the others are trained.
+"""The stages of any network: which parts these are, and how the first ones are frozen while the others are trained.
 
 Frozen parts have no gradients and stay in evaluation mode, so that BatchNorm keeps its statistics.
 """
@@ -38,6 +38,23 @@ def freeze(model: nn.Module, frozen_stages: int) -> None:
         head_of(model)[1].requires_grad_(True)
     if model.training:
         train_mode(model)
+
+
+def levels_of(model: nn.Module) -> dict[str, int]:
+    """Where each parameter stands: 0 in the stem, 1 to 4 in a stage, 5 in the classifier.
+
+    What comes after the last stage, but is not the classifier, counts as part of that stage: it is pretrained.
+    So level k is what :func:`freeze` freezes with k + 1 frozen stages and not with k.
+    """
+    order = list(model.named_modules())
+    head, _ = head_of(model)
+    ends = [_last_frozen(model, order, frozen_stages) for frozen_stages in range(1, HEAD_ONLY)]
+    levels: dict[str, int] = {}
+    for place, (prefix, module) in enumerate(order):
+        level = next((level for level, end in enumerate(ends) if place <= end), STAGES)
+        for name, _ in module.named_parameters(prefix, recurse=False):
+            levels[name] = HEAD_ONLY if name.startswith(head + ".") else level
+    return levels
 
 
 def train_mode(model: nn.Module) -> None:
@@ -95,7 +112,7 @@ def _stages_by_resolution(features: nn.Sequential) -> list[str]:
     features.eval()
     ends: dict[tuple[int, ...], str] = {}
     with torch.inference_mode():
-        output = torch.zeros(1, 3, 128, 128)
+        output = torch.zeros(1, 3, 128, 128, device=next(features.parameters()).device)
         for name, child in features.named_children():
             output = child(output)
             ends[tuple(output.shape[-2:])] = f"features.{name}"

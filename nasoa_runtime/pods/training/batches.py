@@ -3,10 +3,11 @@ with exactly the images it would have seen."""
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,19 +18,31 @@ from torch.nn import functional as F
 from nasoa_runtime.boundary import Preprocessing
 from nasoa_runtime.pods.dataset.images import LOW_RESOLUTION
 from nasoa_runtime.pods.dataset.reading import Dataset
+from nasoa_runtime.pods.training.augmentation import (
+    CROPS,
+    Augmentation,
+    mirrored,
+    mixed,
+    policy_transform,
+    seed_of,
+    transformed,
+)
 from nasoa_runtime.pods.training.device import Target
 
+if TYPE_CHECKING:
+    from nasoa_runtime.pods.training.streaming import Augmenting
+
 Batch = tuple[Tensor, Tensor]
-"""Images (batch, 3, side, side), float, normalised; labels (batch,), int64, -100 for an image to be ignored."""
+"""Images (batch, 3, side, side), float, normalised; labels (batch,), int64, -100 for an image to be ignored.
+
+Where images are mixed, labels are the share of each class instead, (batch, classes), float.
+"""
+Pick = tuple[int, int]
+"""The position of an image in its dataset, and the seed of what is drawn for it."""
 
 LEAST_SCALE = 0.75
 """Smallest side of a random crop, as a share of the image's."""
 EVALUATION_BATCH = 256
-
-
-def seed_of(*parts: object) -> int:
-    """A seed for one random stream, unrelated to those of other parts."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -83,72 +96,104 @@ class Loader:
     """Gives a dataset's batches on the target device."""
 
     def __init__(
-        self, dataset: Dataset, preprocessing: Preprocessing, batch_size: int, seed: int, target: Target
+        self,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        seed: int,
+        target: Target,
+        augmentation: Augmentation = CROPS,
     ) -> None:
         self._dataset, self._seed, self._target = dataset, seed, target
-        self._side = preprocessing.image_size
+        self._preprocessing, self._side = preprocessing, preprocessing.image_size
         self._batch_size = batch_size
+        self._augmentation = augmentation
+        self._transform = policy_transform(augmentation.policy, preprocessing)
         self._normalise = Normalise.of(preprocessing, target.device)
         self._labels = torch.from_numpy(dataset.labels).to(target.device)
         # Small sets are decoded once and stay on the device; augmentation is arithmetic on whole batches.
         self._pixels = None if dataset.pixels is None else torch.from_numpy(dataset.pixels).to(target.device)
 
+    @property
+    def order(self) -> Order:
+        """The order in which training images are seen."""
+        return Order(self._dataset.splits.train, self._batch_size, self._seed, self._target)
+
     def training(self, start: int = 0) -> Iterator[Batch]:
         """Endless augmented batches from batch ``start`` on."""
-        order = Order(self._dataset.splits.train, self._batch_size, self._seed, self._target)
-        if self._pixels is None:
-            yield from self._streamed(_Endless(order, start), augment=True)
-            return
-        step = start
-        while True:
-            positions = order.positions(step)
-            generator = torch.Generator().manual_seed(seed_of(self._seed, "augment", step, self._target.rank))
-            positions = positions.to(self._target.device)
-            images = augment(self._pixels, positions, self._side, generator, self._normalise)
+        batches = self._streamed(start) if self._pixels is None else self._resident(self._pixels, start)
+        for step, (images, labels) in enumerate(batches, start):
+            if self._augmentation.mixup:
+                seed = self._seed_of("mixup", step)
+                yield mixed(images, labels, len(self._dataset.classes), self._augmentation.mixup, seed)
+            else:
+                yield images, labels
+
+    def _resident(self, pixels: Tensor, start: int) -> Iterator[Batch]:
+        order = self.order
+        for step in itertools.count(start):
+            positions = order.positions(step).to(self._target.device)
+            generator = torch.Generator().manual_seed(self._seed_of("augment", step))
+            source, places = pixels, positions
+            if self._transform is not None:
+                source = transformed(pixels[positions], self._transform, self._seed_of("policy", step))
+                places = torch.arange(len(positions), device=self._target.device)
+            images = augment(source, places, self._side, generator, self._normalise)
+            if self._augmentation.mirroring:
+                images = mirrored(images, self._seed_of("mirror", step))
             yield images, self._labels[positions]
-            step += 1
+
+    def _streamed(self, start: int) -> Iterator[Batch]:
+        from nasoa_runtime.pods.training.streaming import Augmenting  # noqa: PLC0415 - brings torchvision
+
+        order = self.order
+
+        def picks() -> Iterator[list[Pick]]:
+            for step in itertools.count(start):
+                positions = order.positions(step).tolist()
+                yield [(position, self._seed_of("augment", step, place)) for place, position in enumerate(positions)]
+
+        return self._loaded(picks(), Augmenting(self._augmentation, self._preprocessing))
+
+    def _seed_of(self, purpose: str, step: int, *more: int) -> int:
+        return seed_of(self._seed, purpose, step, self._target.rank, *more)
 
     def evaluation(self, indices: NDArray[np.int64], batch_size: int | None = None) -> Iterator[Batch]:
         """The images at ``indices`` once, in order, as they are."""
+        return self.as_they_are(self.evaluation_batches(indices, batch_size))
+
+    def evaluation_batches(self, indices: NDArray[np.int64], batch_size: int | None = None) -> Iterator[list[int]]:
+        """``indices`` in batches of the size that is evaluated."""
         size = batch_size or min(EVALUATION_BATCH, max(self._batch_size, EVALUATION_BATCH * 32 * 32 // self._side**2))
+        return (indices[start : start + size].tolist() for start in range(0, len(indices), size))
+
+    def as_they_are(self, batches: Iterable[list[int]]) -> Iterator[Batch]:
+        """The images at the positions of each batch, not augmented."""
         if self._pixels is None:
-            batches = [indices[n : n + size].tolist() for n in range(0, len(indices), size)]
-            yield from self._streamed(batches, augment=False)
+            yield from self._loaded([(position, 0) for position in batch] for batch in batches)
             return
         margin = (self._dataset.side - self._side) // 2
-        for start in range(0, len(indices), size):
-            positions = torch.from_numpy(indices[start : start + size]).to(self._target.device)
+        for batch in batches:
+            positions = torch.tensor(batch, dtype=torch.int64, device=self._target.device)
             pixels = self._pixels[positions]
             if margin > 0:
                 pixels = pixels[:, margin : margin + self._side, margin : margin + self._side]
             yield self._normalise(pixels), self._labels[positions]
 
-    def _streamed(self, sampler: object, *, augment: bool) -> Iterator[Batch]:
-        from nasoa_runtime.pods.training.streaming import loader  # noqa: PLC0415 - brings torchvision
+    def _loaded(self, picks: Iterable[list[Pick]], augmenting: Augmenting | None = None) -> Iterator[Batch]:
+        """Batches of images read from files by worker processes."""
+        from nasoa_runtime.pods.training.streaming import loader  # noqa: PLC0415 - as above
 
         workers = min(8, os.cpu_count() or 1)
-        for pixels, labels in loader(self._dataset, self._side, sampler, workers, self._target, augment=augment):
+        for pixels, labels in loader(self._dataset, self._side, picks, workers, self._target, augmenting):
             moved = pixels.to(self._target.device, non_blocking=True)
             yield self._normalise(moved), labels.to(self._target.device, non_blocking=True)
-
-
-class _Endless:
-    """The batch sampler of a resumed, endless run."""
-
-    def __init__(self, order: Order, start: int) -> None:
-        self._order, self._start = order, start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        step = self._start
-        while True:
-            yield self._order.positions(step).tolist()
-            step += 1
 
 
 def augment(pixels: Tensor, positions: Tensor, side: int, generator: torch.Generator, normalise: Normalise) -> Tensor:
     """A random crop of each image, every one its own.
 
-    Images are never mirrored: a mirrored digit or letter is another one, and a request's classes are unknown.
+    Mirroring is none of it: a mirrored digit or letter is another one, so it is for a regime to ask for it.
 
     Args:
         pixels: All images, uint8, shape (images, loaded side, loaded side, 3).

@@ -29,7 +29,8 @@ S = TypeVar("S", bound=CheckpointState)
 KEPT_WINDOWS = 200
 """Of the times seen, from which medians are computed."""
 _STATE = "nasoa_state"
-_MODEL, _MOMENTUM = "model/", "momentum/"
+# Momenta were once all that an optimiser had.
+_MODEL, _OPTIMIZER, _EMA = "model/", "momentum/", "ema/"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class Checkpoint(Generic[S]):
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     """The tensors that ``trainer`` needs to go on."""
     tensors = {_MODEL + name: tensor for name, tensor in trainer.model.state_dict().items()}
-    return tensors | {_MOMENTUM + name: tensor for name, tensor in trainer.optimizer.state().items()}
+    tensors |= {_OPTIMIZER + name: tensor for name, tensor in trainer.optimizer.state().items()}
+    averages = {} if trainer.ema is None else trainer.ema.state()
+    return tensors | {_EMA + name: tensor for name, tensor in averages.items()}
 
 
 def state_of(trainer: Trainer) -> TrainerState:
@@ -96,7 +99,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint[S]) -> None:
     except RuntimeError as error:
         msg = f"checkpoint of another network: {str(error)[:200]}"
         raise ValueError(msg) from error
-    trainer.optimizer.load_state(checkpoint.below(_MOMENTUM))
+    trainer.optimizer.load_state(checkpoint.below(_OPTIMIZER))
+    if trainer.ema is not None:
+        trainer.ema.load_state(checkpoint.below(_EMA))
     state = checkpoint.state.trainer
     trainer.step, trainer.progress, trainer.planned_steps = state.step, state.progress, state.planned_steps
     if state.scaler is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,8 @@ from nasoa_runtime.pods.networks.freezing import freeze
 from nasoa_runtime.pods.networks.weights import fetch_weights, load_weights, weights_bytes
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import retrying
-from nasoa_runtime.pods.training.batches import Loader
+from nasoa_runtime.pods.training.augmentation import Augmentation
+from nasoa_runtime.pods.training.batches import Batch, Loader
 from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
 from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, seeded, state_of, tensors_of
 from nasoa_runtime.pods.training.device import Target
@@ -45,6 +47,9 @@ class Best:
     accuracy: float
     step: int
     weights: dict[str, Tensor]
+    """Of the trainer's model."""
+    averaged: bool = False
+    """Whether they are the average over the run (:mod:`.ema`)."""
 
 
 class Finetuning:
@@ -70,8 +75,12 @@ class Finetuning:
         self._points: tuple[float, ...] = ()
         self.costs = Costs(0.0, 0.0, 0.0)
         seeded(document.seed)
-        self.trainer = Trainer(self._network(), self._hyperparameters(), target)
-        self.loader = Loader(dataset, self.model.preprocessing, document.batch_size, document.seed, target)
+        self.batch_size = document.batch_size_of(regime)
+        self.network = self._network()
+        self.trainer = self._trainer()
+        self.loader = Loader(
+            dataset, self.model.preprocessing, self.batch_size, document.seed, target, Augmentation.of(regime)
+        )
         self.saver = Saver(pod, self.trainer, finetuning_checkpoint_uri(document.work_uri), self._checkpoint)
 
     def _network(self) -> torch.nn.Module:
@@ -83,15 +92,33 @@ class Finetuning:
         freeze(network, self.regime.frozen_stages)
         return network
 
+    def _trainer(self) -> Trainer:
+        """What trains :attr:`network`, or a part of it."""
+        return Trainer(self.network, self._hyperparameters(), self.target)
+
     def _hyperparameters(self) -> Hyperparameters:
         return Hyperparameters(
             learning_rate=self.regime.learning_rate,
-            batch_size=self.document.batch_size,
-            weight_decay=self.document.weight_decay,
-            label_smoothing=self.document.label_smoothing,
+            batch_size=self.batch_size,
+            optimizer=self.regime.optimizer,
+            momentum=self.regime.momentum,
+            weight_decay=self.regime.weight_decay,
+            layer_decay=self.regime.layer_decay,
+            label_smoothing=self.regime.label_smoothing,
+            ema=self.regime.ema,
             precision=self.model.precision,
             channels_last=self.model.channels_last,
         )
+
+    # What is trained on, and validated with, for whoever trains on something else than images.
+
+    def _training_batches(self) -> Iterator[Batch]:
+        """Endless, from the trainer's step on."""
+        return self.loader.training(self.trainer.step)
+
+    def _validation(self) -> Evaluation:
+        """How the trainer's model classifies the validation images as it is now."""
+        return self._evaluation(self.dataset.splits.validation)
 
     # --- Checkpoints --------------------------------------------------------------------------------------------
 
@@ -101,7 +128,7 @@ class Finetuning:
             trainer=state_of(self.trainer),
             seconds=self.seconds,
             regime=self.regime,
-            best=None if best is None else BestSoFar(accuracy=best.accuracy, step=best.step),
+            best=best if best is None else BestSoFar(accuracy=best.accuracy, step=best.step, averaged=best.averaged),
             runs=self.earlier,
         )
         weights = {} if best is None else {_BEST + name: tensor for name, tensor in best.weights.items()}
@@ -117,7 +144,8 @@ class Finetuning:
         state = checkpoint.state
         self._seconds_before = state.seconds
         if state.best is not None:
-            self.best = Best(state.best.accuracy, state.best.step, checkpoint.below(_BEST))
+            best = state.best
+            self.best = Best(best.accuracy, best.step, checkpoint.below(_BEST), best.averaged)
 
     # --- Running ------------------------------------------------------------------------------------------------
 
@@ -145,8 +173,7 @@ class Finetuning:
             raise TimedOutError(self._too_short(), "timeLimit")
         trainable = self._remaining() - self.costs.reserve_seconds(self.clock.limit_seconds)
         self._points = planned_validations(self.trainer.progress, self.costs, trainable)
-        batches = self.loader.training(self.trainer.step)
-        train(self.trainer, batches, self.saver, before_steps=self._before_steps)
+        train(self.trainer, self._training_batches(), self.saver, before_steps=self._before_steps)
         late = self._remaining() < enough_to_end
         if self.best is None or (self.best.step < self.trainer.step and not late):
             self._validate()
@@ -155,17 +182,26 @@ class Finetuning:
         return self.target.agree(self.clock.remaining_seconds())
 
     def _measure_costs(self) -> None:
-        """Time a few validation batches and the first checkpoint, which is larger than what will be delivered."""
-        size = min(len(self.dataset.splits.validation), TIMED_BATCHES * self.document.batch_size)
+        """Time a few validation batches and the first checkpoint."""
+        size = min(len(self.dataset.splits.validation), TIMED_BATCHES * self.batch_size)
         sample = self.dataset.splits.validation[:size]
-        self._evaluation(sample[: self.document.batch_size])
+        self._evaluation(sample[: self.batch_size])
         per_image = self._evaluation(sample).seconds / size
-        retrying(self.saver.save)
+        self._save_first()
         self.costs = Costs(
-            validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation)),
+            validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation) * self._validations),
             test_seconds=self.target.agree(per_image * len(self.dataset.splits.test)),
             upload_seconds=self.target.agree(self.saver.cost_seconds),
         )
+
+    def _save_first(self) -> None:
+        """Write a checkpoint that is larger than what will be delivered, by which the upload is timed."""
+        retrying(self.saver.save)
+
+    @property
+    def _validations(self) -> int:
+        """Evaluations that validating takes: of the weights, and of their average if there is one."""
+        return 1 if self.trainer.ema is None else 2
 
     def _before_steps(self) -> None:
         if self._points and self.trainer.progress >= self._points[0]:
@@ -191,15 +227,26 @@ class Finetuning:
         )
 
     def _validate(self) -> None:
-        accuracy = self._evaluation(self.dataset.splits.validation).accuracy
-        log.info("Step %d: validation accuracy %.4f.", self.trainer.step, accuracy)
+        """Evaluate the weights and their average, and keep the better of them if it is the best so far.
+
+        Of equals the later is kept, and the average rather than the weights.
+        """
+        self._keep_if_best(averaged=False)
+        if self.trainer.ema is not None:
+            with self.trainer.ema.applied():
+                self._keep_if_best(averaged=True)
+
+    def _keep_if_best(self, *, averaged: bool) -> None:
+        accuracy = self._validation().accuracy
+        what = "validation accuracy of the average" if averaged else "validation accuracy"
+        log.info("Step %d: %s %.4f.", self.trainer.step, what, accuracy)
         if self.best is None or accuracy >= self.best.accuracy:
             weights = {name: t.detach().cpu().clone() for name, t in self.trainer.model.state_dict().items()}
-            self.best = Best(accuracy, self.trainer.step, weights)
+            self.best = Best(accuracy, self.trainer.step, weights, averaged)
 
     def _evaluation(self, indices: NDArray[np.int64]) -> Evaluation:
         return evaluate(
-            self.trainer.model,
+            self.network,
             self.loader.evaluation(indices),
             len(self.dataset.classes),
             self.target,
@@ -235,4 +282,4 @@ class Finetuning:
         """The best weights as safetensors."""
         if self.best is not None:
             self.trainer.model.load_state_dict(self.best.weights)
-        return weights_bytes(self.trainer.model)
+        return weights_bytes(self.network)

@@ -1,4 +1,4 @@
-"""The training loop: SGD with Nesterov momentum, warm-up and cosine, mixed precision, one GPU or several."""
+"""The training loop: an optimiser, warm-up and cosine, mixed precision, one GPU or several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from nasoa_runtime.boundary import Precision
+from nasoa_runtime.boundary import OptimizerName, Precision
 from nasoa_runtime.pods import metrics
 from nasoa_runtime.pods.failures import DivergedError
 from nasoa_runtime.pods.networks.freezing import train_mode
 from nasoa_runtime.pods.training.batches import Batch
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named
+from nasoa_runtime.pods.training.ema import Ema
 from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
-from nasoa_runtime.pods.training.sgd import Group, Sgd
+from nasoa_runtime.pods.training.optimizers.choosing import optimizer_for
 
 CUDA_WINDOW = 10
 """Steps between two synchronisations on a GPU, which would be slower if it had to report after each."""
@@ -36,9 +37,12 @@ class Hyperparameters:
 
     learning_rate: float
     batch_size: int
+    optimizer: OptimizerName = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    layer_decay: float = 1.0
     label_smoothing: float = 0.0
+    ema: bool = False
     warmup_fraction: float = 0.1
     precision: Precision = "fp32"
     channels_last: bool = False
@@ -77,14 +81,6 @@ class Pace:
         return statistics.fmean(self.recent) if self.recent else 0.0
 
 
-def optimizer_for(model: nn.Module, hyperparameters: Hyperparameters) -> Sgd:
-    """SGD over what is not frozen; biases and normalisation are not decayed."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = Group([parameter for parameter in trained if parameter.ndim > 1], hyperparameters.weight_decay)
-    others = Group([parameter for parameter in trained if parameter.ndim <= 1], 0.0)
-    return Sgd([matrices, others], hyperparameters.learning_rate, hyperparameters.momentum)
-
-
 class Trainer:
     """One run: a network, its optimiser, and how far it has come.
 
@@ -97,7 +93,14 @@ class Trainer:
         with out_of_memory_named("Loading the network"):
             self.model = model.to(target.device, memory_format=layout)  # type: ignore[call-overload]
         self.hyperparameters, self.target = hyperparameters, target
-        self.optimizer = optimizer_for(self.model, hyperparameters)
+        self.optimizer = optimizer_for(
+            self.model,
+            hyperparameters.optimizer,
+            learning_rate=hyperparameters.learning_rate,
+            momentum=hyperparameters.momentum,
+            weight_decay=hyperparameters.weight_decay,
+            layer_decay=hyperparameters.layer_decay,
+        )
         self.scaler = torch.amp.GradScaler(
             target.device.type, enabled=hyperparameters.precision == "fp16" and target.is_cuda
         )
@@ -110,6 +113,7 @@ class Trainer:
         self.pace = Pace()
         self.loss = math.nan
         train_mode(self.model)
+        self.ema = Ema(self.model) if hyperparameters.ema else None
 
     def plan(self, steps: int) -> None:
         """Set the number of steps of the whole run, those done included; may be called at any time."""
@@ -173,6 +177,8 @@ class Trainer:
         self.update()
         self.progress = advance(self.progress, self.planned_steps - self.step)
         self.step += 1
+        if self.ema is not None:
+            self.ema.update(self.step)
         return loss.detach()
 
     def update(self) -> None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasoa_runtime.boundary import Device, Precision, StepTime
+from nasoa_runtime.boundary import Device, OptimizerName, Precision, Preprocessing, StepTime
+from nasoa_runtime.pods.dataset.images import load_size
+from nasoa_runtime.pods.dataset.reading import Dataset
+from nasoa_runtime.pods.dataset.split import Splits
 from nasoa_runtime.pods.failures import OutOfMemoryError
 from nasoa_runtime.pods.networks.building import build_model
 from nasoa_runtime.pods.networks.freezing import freeze
+from nasoa_runtime.pods.training.augmentation import CROPS, Augmentation
+from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named, prepare, product_of
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
 
@@ -164,6 +170,97 @@ def _with_best_layout(task: Task, target: Target) -> Task:
         raise failure or OutOfMemoryError("No layout or precision trains here.")
     channels_last, precision = min(timed, key=timed.__getitem__)
     return replace(task, channels_last=channels_last, precision=precision)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a regime may ask for beside a plain step, which is SGD on crops."""
+
+    optimizer: OptimizerName = "sgd"
+    ema: bool = False
+    augmentation: Augmentation = CROPS
+
+
+PLAIN = Option()
+OPTIONS: Mapping[str, Option] = {
+    "adamw": Option(optimizer="adamw"),
+    "ema": Option(ema=True),
+    "mirroring": Option(augmentation=Augmentation(mirroring=True)),
+    "mixup": Option(augmentation=Augmentation(mixup=0.2)),
+    "rand-augment": Option(augmentation=Augmentation("rand-augment")),
+    "trivial-augment": Option(augmentation=Augmentation("trivial-augment")),
+}
+"""By name, each alone. None of them is slower for another strength."""
+
+
+def option_factors(task: Task, options: Mapping[str, Option] = OPTIONS) -> dict[str, float]:
+    """How many times as long as a plain step one with each option takes: loading, forward, backward and update.
+
+    Options take turns step by step, and a factor is the median of the ratios of steps in the same turn: a node that
+    becomes slower meanwhile slows both. Images are in memory; where they are decoded for each step, augmentation is
+    hidden behind that or adds to it alike.
+
+    Args:
+        task: The network, the batch and the device, with the first of its numbers of frozen stages.
+        options: What to measure.
+
+    Raises:
+        OutOfMemoryError: It does not fit.
+        BadInputError: There is no such architecture.
+    """
+    target = prepare(task.device)
+    model = _trainer(task, target, task.frozen_stages[0]).model
+    # One network serves all, as weights hardly move at this rate and time does not depend on them.
+    steps = {name: _step_with(option, model, task, target) for name, option in {"": PLAIN, **options}.items()}
+    turns: list[dict[str, float]] = []
+    warm_up, started = WARM_UP_STEPS[target.device.type], target.now()
+    while len(turns) < warm_up + task.steps:
+        late = target.now() - started > task.row_seconds
+        if late and len(turns) >= warm_up + LEAST_STEPS:
+            break
+        # Whoever comes first in one turn comes last in the next: what a step leaves in caches must not favour anyone.
+        order = list(steps)[:: 1 if len(turns) % 2 else -1]
+        turns.append({name: steps[name]() for name in order})
+    return {name: statistics.median(turn[name] / turn[""] for turn in turns[warm_up:]) for name in options}
+
+
+def _step_with(option: Option, model: nn.Module, task: Task, target: Target) -> Callable[[], float]:
+    """A function that does one step and returns its seconds."""
+    share = max(task.batch_size // (task.device.count if target.is_cuda else 1), 1)
+    hyperparameters = Hyperparameters(
+        learning_rate=1e-9,
+        batch_size=share,
+        optimizer=option.optimizer,
+        ema=option.ema,
+        precision=task.precision,
+        channels_last=task.channels_last,
+    )
+    trainer = Trainer(model, hyperparameters, target)
+    trainer.plan(WARM_UP_STEPS[target.device.type] + task.steps)
+    preprocessing = Preprocessing(image_size=task.image_size)
+    loader = Loader(_noise(task, 2 * share), preprocessing, share, 0, target, option.augmentation)
+    batches = loader.training()
+
+    def step() -> float:
+        started = target.now()
+        trainer.train(batches, 1)
+        return target.now() - started
+
+    return step
+
+
+def _noise(task: Task, images: int) -> Dataset:
+    """Images of noise in memory, for training only."""
+    side, nothing = load_size(task.image_size), np.empty(0, dtype=np.int64)
+    return Dataset(
+        classes=tuple(map(str, range(task.classes))),
+        digest="",
+        labels=np.arange(images, dtype=np.int64) % task.classes,
+        splits=Splits(np.arange(images, dtype=np.int64), nothing, nothing),
+        side=side,
+        interpolation="bilinear",
+        pixels=np.random.default_rng(0).integers(0, 256, (images, side, side, 3), dtype=np.uint8),
+    )
 
 
 def drift_factor(known_seconds: float | None, measured_seconds: float | None, tolerance: float = 0.03) -> float:

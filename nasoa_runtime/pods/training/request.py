@@ -17,6 +17,7 @@ from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.checkpoint import Checkpoint, read_checkpoint
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.finetuning import Finetuning
+from nasoa_runtime.pods.training.linear_probe import LinearProbe
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class Request:
     def finetuning(self, regime: Regime, earlier: tuple[Run, ...]) -> Finetuning:
         """A run of ``regime``, ready to start, after those in ``earlier``."""
         dataset = self._dataset_for(regime)
-        return Finetuning(self.document, regime, dataset, self.pod, self.clock, self.target, earlier)
+        kind = LinearProbe if regime.linear_probe else Finetuning
+        return kind(self.document, regime, dataset, self.pod, self.clock, self.target, earlier)
 
     def _dataset_for(self, regime: Regime) -> Dataset:
         """The dataset at the size this regime's model wants; runners-up may want another than the first."""

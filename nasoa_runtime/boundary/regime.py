@@ -1,0 +1,63 @@
+"""A regime: a zoo model, and all that is to be said about how it is fine-tuned.
+
+Every field behind the planned ones has a default, and all defaults together are what a regime was before it could say
+more: SGD with Nesterov momentum on random crops. So schedules and checkpoints that leave them out mean the same runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from nasoa_runtime.architecture.structure import HEAD_ONLY
+from nasoa_runtime.boundary.base import Accuracy, FrozenStages, Positive, Record, Seconds
+
+OptimizerName = Literal["sgd", "adamw"]
+AugmentationName = Literal["crop", "rand-augment", "trivial-augment"]
+
+
+class Regime(Record):
+    """A zoo model and how it is fine-tuned."""
+
+    model: str
+    learning_rate: Positive
+    """The highest: it rises linearly, then falls as a cosine."""
+    frozen_stages: FrozenStages
+    steps: int = Field(ge=1)
+    step_seconds: Seconds
+    """Planned; the runtime re-plans from what it sees."""
+    predicted_accuracy: Accuracy
+    optimizer: OptimizerName = "sgd"
+    """SGD is with Nesterov momentum."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Share that the running mean of gradients keeps at each step: SGD's momentum, AdamW's first beta."""
+    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    """Of SGD it is added to the gradient, of AdamW it is apart from it; biases and normalisation are not decayed."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of the classifier times this to the power of how many stages earlier: 1 treats all alike."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """``None`` leaves it to the input."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Alpha of the Beta distribution from which the share of each of two mixed images is drawn; 0 mixes none."""
+    mirroring: bool = False
+    """Whether every second image is mirrored: not for digits, letters and whatever else has a left and a right."""
+    augmentation: AugmentationName = "crop"
+    """Images are always cropped; the others of these change colours and shapes before that."""
+    ema: bool = False
+    """Whether weights are also averaged over the run; validation decides which of both are delivered."""
+    linear_probe: bool = False
+    """Whether the classifier is trained on features that are computed once for each image, as it is."""
+
+    @model_validator(mode="after")
+    def _probes_see_images_as_they_are(self) -> Regime:
+        if not self.linear_probe:
+            return self
+        if self.frozen_stages != HEAD_ONLY:
+            msg = f"linear_probe: features are computed once only if all {HEAD_ONLY} stages are frozen"
+            raise ValueError(msg)
+        if self.mixup or self.mirroring or self.augmentation != "crop":
+            msg = "linear_probe: features are those of images as they are, neither mixed, mirrored nor augmented"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,1 @@
+"""Optimisers over all tensors of a group at once; torch's own would import its compiler."""
