@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_folders import make_images
 from torch.nn import functional as F
-from training import HYPERPARAMETERS, a_loader, a_trainer, read
+from training import HYPERPARAMETERS, a_loader, a_trainer
 
 from nasoa_runtime.boundary import Preprocessing, Regime
 from nasoa_runtime.pods.dataset.reading import Dataset
@@ -32,20 +32,12 @@ EVERYTHING = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_images(tmp_path_factory.mktemp("images") / "data", classes=3, per_class=30)
-
-
-@pytest.fixture(params=["in memory", "on disk"])
-def dataset(request: pytest.FixtureRequest, root: Path) -> Dataset:
-    return read(root) if request.param == "in memory" else read(root, resident_bytes=0)
 
 
 def some(loader: Loader, count: int, start: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:

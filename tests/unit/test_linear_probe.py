@@ -6,27 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from image_folders import make_images
-from training import TINY, a_loader, read
+from training import TINY, a_loader
 
 from nasoa_runtime.pods.dataset.reading import Dataset
 from nasoa_runtime.pods.networks.building import build_model
 from nasoa_runtime.pods.training.features import Features
 
-
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_images(tmp_path_factory.mktemp("images") / "data", classes=3, per_class=10)
-
-
-@pytest.fixture(params=["in memory", "on disk"])
-def dataset(request: pytest.FixtureRequest, root: Path) -> Dataset:
-    return read(root) if request.param == "in memory" else read(root, resident_bytes=0)
 
 
 class Watched:

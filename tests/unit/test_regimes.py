@@ -29,11 +29,7 @@ from nasoa_runtime.pods.training.request import Request
 
 CHECKPOINT = "s3://tenant/work/checkpoint.safetensors"
 
-
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture(scope="module")
