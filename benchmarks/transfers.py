@@ -96,7 +96,13 @@ def _transfer(row: dict[str, str]) -> Transfer:
         images_per_class_mean=mean,
         images_per_class_std=float(row["images_per_class_std"]),
     )
-    regime = Regimes.one(float(row["learning_rate"]), int(row["frozen_stages"]), int(row["iterations"]))
+    regime = Regimes.of_columns(
+        np.zeros(1, np.int64),
+        np.array([float(row["learning_rate"])]),
+        np.array([float(row["frozen_stages"])]),
+        np.array([float(row["iterations"])]),
+        batch_size=32,
+    )
     (description,) = describe(REQUEST_FEATURES, (facts,), dataset, regime).descriptions()
     return row["dataset"], Outcome(description=description, accuracy=float(row["accuracy"]))
 

@@ -205,11 +205,12 @@ def described(table: FeatureTable, candidates: Curve, rates: np.ndarray[Any, np.
         images_per_class_mean=records[0].images_per_class,
         images_per_class_std=SPREAD,
     )
-    regimes = Regimes(
+    regimes = Regimes.of_columns(
         model=np.array([names.index(point.model) for point in candidates]),
         learning_rate=rates,
         frozen_stages=np.array([float(record.frozen_stages) for record in records]),
         iterations=np.array([float(record.iterations) for record in records]),
+        batch_size=32,
     )
     return describe(table, tuple(models.values()), dataset, regimes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from nasoa_runtime.boundary import DatasetStatistics
+from nasoa_runtime.boundary import DatasetStatistics, Regime
 from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord, RunDescription
 from nasoa_runtime.online.description import Batch, Regimes, describe
 from nasoa_runtime.online.features import REQUEST_FEATURES, FeatureTable
@@ -34,6 +34,13 @@ def a_dataset(classes: int = 10, images_per_class: float = 100.0, **changes: Any
     return DatasetStatistics(**(fields | changes))
 
 
+def a_regime(learning_rate: float = 0.01, frozen_stages: int = 2, steps: int = 400, **changes: Any) -> Regime:
+    """A regime of model ``a``."""
+    fields = {"model": "a", "step_seconds": 0.1, "predicted_accuracy": 0.5}
+    planned = {"learning_rate": learning_rate, "frozen_stages": frozen_stages, "steps": steps}
+    return Regime(**(fields | planned | changes))
+
+
 def a_run(
     model: str | ModelFacts = "a",
     dataset: DatasetStatistics | None = None,
@@ -44,7 +51,7 @@ def a_run(
 ) -> RunDescription:
     """A run's description."""
     models = (facts(model) if isinstance(model, str) else model,)
-    regime = Regimes.one(learning_rate, frozen_stages, iterations)
+    regime = Regimes.of((a_regime(learning_rate, frozen_stages, iterations),), batch_size=32)
     return describe(table, models, dataset or a_dataset(), regime).descriptions()[0]
 
 

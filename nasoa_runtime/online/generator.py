@@ -40,7 +40,7 @@ def suggest(
     if not fits.iterations:
         return _too_short(request, least)
     rates = grid.learning_rates if request.learning_rate is None else (request.learning_rate,)
-    ranking = rank(fits, rates, tuple(model.facts for model in allowed), dataset, predictor)
+    ranking = rank(fits, rates, request.batch_size, tuple(model.facts for model in allowed), dataset, predictor)
     return strategy.suggest(ranking, runners_up)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import numpy as np
 
 from nasoa_runtime.boundary import DatasetStatistics, Run
 from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord, RunDescription
@@ -23,6 +25,8 @@ class LearnedRequest:
     """``namespace/name``."""
     zoo: str
     recorded_at: datetime
+    batch_size: int
+    """Of regimes that name none."""
 
 
 def outcome_record(
@@ -47,7 +51,7 @@ def outcome_record(
     """
     facts = {model.name: model for model in models}
     taught = strategy.learned(runs, delivered)
-    outcomes = (_outcome(run, facts[run.regime.model], dataset, table) for run in taught)
+    outcomes = (_outcome(run, facts[run.regime.model], dataset, request.batch_size, table) for run in taught)
     return OutcomeRecord(
         uid=request.uid,
         request=request.name,
@@ -66,15 +70,20 @@ def check_outcomes(outcomes: Sequence[Outcome], table: FeatureTable = REQUEST_FE
     apply_transforms(table, Batch.of([outcome.description for outcome in outcomes], table))
 
 
-def description_of(run: Run, model: ModelFacts, dataset: DatasetStatistics, table: FeatureTable) -> RunDescription:
+def description_of(
+    run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int, table: FeatureTable
+) -> RunDescription:
     """One run as it was done: its iterations are the steps that were trained."""
-    regimes = Regimes.one(run.regime.learning_rate, run.regime.frozen_stages, max(1, run.steps))
-    return describe(table, (model,), dataset, regimes).descriptions()[0]
+    planned = Regimes.of((run.regime,), batch_size)
+    steps = np.array([max(1, run.steps)], np.float64)
+    return describe(table, (model,), dataset, replace(planned, iterations=steps)).descriptions()[0]
 
 
-def _outcome(run: Run, model: ModelFacts, dataset: DatasetStatistics, table: FeatureTable) -> Outcome | None:
+def _outcome(
+    run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int, table: FeatureTable
+) -> Outcome | None:
     """What a run showed of the accuracy of runs like it; ``None``: nothing."""
-    description = description_of(run, model, dataset, table)
+    description = description_of(run, model, dataset, batch_size, table)
     if run.failure == "Diverged":
         return Outcome(description=description, accuracy=1.0 / dataset.classes, failure="Diverged")
     if run.failure is not None or run.validation_accuracy is None:

@@ -56,6 +56,7 @@ class Ranking:
 def rank(
     fits: Fits,
     learning_rates: tuple[float, ...],
+    batch_size: int,
     models: tuple[ModelFacts, ...],
     dataset: DatasetStatistics,
     predictor: PredictorState,
@@ -68,11 +69,12 @@ def rank(
     nothing by all that is known, and shows how they differ.
     """
     rates, count = len(learning_rates), len(fits.iterations)
-    regimes = Regimes(
+    regimes = Regimes.of_columns(
         model=np.repeat(np.array(fits.model, np.int64), rates),
         learning_rate=np.tile(np.array(learning_rates, np.float64), count),
         frozen_stages=np.repeat(np.array(fits.frozen_stages, np.float64), rates),
         iterations=np.repeat(np.array(fits.iterations, np.float64), rates),
+        batch_size=batch_size,
     )
     seconds = np.repeat(np.array(fits.seconds), rates)
     turn = np.tile(_turns(learning_rates, predictor.version), count)

@@ -32,7 +32,7 @@ NEW_FEATURES = [
 ]
 DATASET = a_dataset(test_images=300)
 MODELS = (facts("a", source="imagenet"), facts("b", source="fashion"))
-REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
+REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
 
 
 def the_runs():
@@ -132,11 +132,12 @@ def test_a_run_is_described_by_the_steps_that_were_done_and_the_facts_of_its_mod
 
 
 def test_many_runs_are_described_as_each_would_be_alone():
-    regimes = Regimes(
+    regimes = Regimes.of_columns(
         model=np.array([1, 0, 1]),
         learning_rate=np.array([0.1, 0.01, 0.001]),
         frozen_stages=np.array([0.0, 5.0, 2.0]),
         iterations=np.array([10.0, 20.0, 30.0]),
+        batch_size=32,
     )
     models = (facts("a"), facts("b", source_accuracy=None))
     together = describe(REQUEST_FEATURES, models, DATASET, regimes).descriptions()

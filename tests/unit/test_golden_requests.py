@@ -29,7 +29,7 @@ REQUESTS = [
     pytest.param(recorded, id=f"{number}{' of another dataset' if recorded['probe'] else ''}: {recorded['spec']}")
     for number, recorded in enumerate(GOLDEN["requests"])
 ]
-REQUEST = LearnedRequest("uid", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
+REQUEST = LearnedRequest("uid", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
 
 
 def probe_of(recorded):

@@ -9,7 +9,7 @@ from nasoa_runtime.boundary import Regime, Run
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.strategies import ONE_SHOT
 
-REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
+REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
 REGIME = Regime(model="a", learning_rate=0.03, frozen_stages=1, steps=500, step_seconds=0.1, predicted_accuracy=0.5)
 
 

@@ -32,7 +32,7 @@ from nasoa_runtime.online.strategies import (
 )
 
 MODELS = [facts("a"), facts("b")]
-REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC))
+REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
 
 
 def worst_first(ranking, runners_up):

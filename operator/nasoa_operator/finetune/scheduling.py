@@ -91,7 +91,9 @@ def learning_record(observed: ObservedRequest, schedule: Schedule, probe: ProbeR
     """What the predictor learns from: a description and an accuracy for each run that showed one."""
     owner = observed.owner
     return outcome_record(
-        LearnedRequest(owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now),
+        LearnedRequest(
+            owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now, observed.spec.batch_size
+        ),
         schedule.facts,
         probe.statistics,
         result.runs,
