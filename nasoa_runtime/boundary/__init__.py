@@ -75,6 +75,8 @@ from nasoa_runtime.boundary.programs import (
 )
 from nasoa_runtime.boundary.regime import AugmentationName, OptimizerName, Regime
 from nasoa_runtime.boundary.results import (
+    MOST_POINTS,
+    CurvePoint,
     DatasetStatistics,
     EvaluateResult,
     Failure,
@@ -97,6 +99,7 @@ __all__ = [
     "INPUT_VARIABLE",
     "MESSAGE_CHARACTERS",
     "METRICS_PORT",
+    "MOST_POINTS",
     "PROGRAMS",
     "PROGRAMS_BY_NAME",
     "TERMINATION_MESSAGE_LIMIT_BYTES",
@@ -104,6 +107,7 @@ __all__ = [
     "Accuracy",
     "AugmentationName",
     "BoundaryError",
+    "CurvePoint",
     "DatasetReference",
     "DatasetStatistics",
     "Device",

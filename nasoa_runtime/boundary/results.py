@@ -106,6 +106,23 @@ class ProbeResult(PodResult):
     """Models that ran out of memory here."""
 
 
+class CurvePoint(Record):
+    """A validation in the course of a run."""
+
+    steps: int = Field(ge=1)
+    """Done by then."""
+    accuracy: Accuracy
+    """Of what would be delivered if the run ended here: the best so far."""
+    annealed: bool
+    """Whether the learning rate had come down to its end, as it has at the end of a run that was not stopped."""
+    seconds: SecondsOrZero
+    """That the run had taken by then."""
+
+
+MOST_POINTS = 16
+"""Of a run that are reported."""
+
+
 class Run(Record):
     """One regime as it was really run; every run of a request teaches the predictor."""
 
@@ -116,6 +133,13 @@ class Run(Record):
     failure: Literal["Diverged", "OutOfMemory"] | None = None
     step_seconds: Seconds | None = None
     seconds: SecondsOrZero
+    points: tuple[CurvePoint, ...] = Field(default=(), max_length=MOST_POINTS)
+    """Its learning curve in the order of steps, the last one at its end; empty where it was never validated."""
+
+    @property
+    def annealed(self) -> bool:
+        """Whether the learning rate came down to its end."""
+        return not self.points or self.points[-1].annealed
 
 
 class FinetuneResult(PodResult):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from nasoa_runtime.boundary import Accuracy, Finite, Record
+from nasoa_runtime.boundary import MOST_POINTS, Accuracy, CurvePoint, Finite, Record
 from nasoa_runtime.documents.base import Document
 from nasoa_runtime.documents.zoo import NAME
 
@@ -44,6 +44,8 @@ class Outcome(Record):
     description: RunDescription
     accuracy: Accuracy
     """On the validation split; that of chance if the run diverged."""
+    points: tuple[CurvePoint, ...] = Field(default=(), max_length=MOST_POINTS)
+    """How it got there, in the order of steps; may be empty."""
     failure: Literal["Diverged"] | None = None
 
 

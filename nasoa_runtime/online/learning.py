@@ -74,9 +74,12 @@ def description_of(
     run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int, table: FeatureTable
 ) -> RunDescription:
     """One run as it was done: its iterations are the steps that were trained."""
-    planned = Regimes.of((run.regime,), batch_size)
+    regimes = Regimes.of((run.regime,), batch_size)
     steps = np.array([max(1, run.steps)], np.float64)
-    return describe(table, (model,), dataset, replace(planned, iterations=steps)).descriptions()[0]
+    # The schedule of a run that was not stopped was laid anew until it ended where the run did.
+    planned = steps if run.annealed else regimes.planned_iterations
+    done = replace(regimes, iterations=steps, planned_iterations=planned, annealed=np.array([float(run.annealed)]))
+    return describe(table, (model,), dataset, done).descriptions()[0]
 
 
 def _outcome(
@@ -88,4 +91,4 @@ def _outcome(
         return Outcome(description=description, accuracy=1.0 / dataset.classes, failure="Diverged")
     if run.failure is not None or run.validation_accuracy is None:
         return None  # Out of memory says nothing about accuracy, nor does a run that was never validated.
-    return Outcome(description=description, accuracy=run.validation_accuracy)
+    return Outcome(description=description, accuracy=run.validation_accuracy, points=run.points)
