@@ -11,7 +11,6 @@ ALL = (
     "predictor.py",
     "replay.py",
     "recorded_runs.py",
-    "warm_start.py",
     "transfers.py",
     "generation_gap.py",
     "operator_memory.py",

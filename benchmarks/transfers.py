@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ import numpy as np
 
 from benchmarks.packing import packed
 from nasoa_runtime.architecture.structure import FROZEN_STAGES
-from nasoa_runtime.boundary import DatasetStatistics
-from nasoa_runtime.documents.outcomes import ModelFacts, Outcome
+from nasoa_runtime.boundary import DatasetStatistics, digest
+from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord
 from nasoa_runtime.online.candidates import Grid
-from nasoa_runtime.online.description import Batch, Regimes, describe
-from nasoa_runtime.online.features import REQUEST_FEATURES
+from nasoa_runtime.online.description import Batch, describe
 from nasoa_runtime.online.records import open_text
+from nasoa_runtime.online.regimes import Regimes
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.online.warm_start import read_recorded, read_small, taught, warm_started
+from nasoa_runtime.online.warm_start import SMALL_BATCH, SMALL_SIDE, warm_started
 
 RUNS = Path(__file__).parent / "transfers.csv.gz"
 DATASETS = ("digits", "mnist", "even-digits", "emoji-twitter", "emoji-kinds")
@@ -39,6 +40,7 @@ NETWORKS = ("2-_8_1-12-1-2", "031-_8_1-12-1-2")
 REQUESTS, OFFERED, STREAMS = 20, 16, 5
 PARTS = {"1": slice(0, 1), "1-4": slice(0, 4), "5-10": slice(4, 10), "11-20": slice(10, 20)}
 SOURCE_IMAGES, SOURCE_STEPS = 6000, 400
+MOST_FROZEN = 2
 STEPS = (20, 50, 120, 300, 1000, 3000)
 Transfer = tuple[str, Outcome]
 """A dataset's name, and a run on it."""
@@ -55,20 +57,22 @@ def main() -> int:
         make(arguments.make, arguments.runs)
         return 0
     transfers = read(RUNS)
-    starts: dict[str, Callable[[int], PredictorState | None]] = {
-        "random choice": lambda _: None,
-        "learned nothing": lambda seed: PredictorState.new(seed=seed),
-        "recorded runs": lambda seed: taught(read_recorded(), [], seed=seed),
-        "small runs": lambda seed: taught([], read_small(), seed=seed),
-        "as packaged": lambda seed: warm_started(seed=seed),
+    starts: dict[str, tuple[Callable[[int], PredictorState | None], bool]] = {
+        "random choice": (lambda _: None, False),
+        "most steps x rate": (lambda _: None, True),
+        "adaptive-mlp, learned nothing": (lambda seed: PredictorState.new("adaptive-mlp", seed), True),
+        "adaptive-mlp as packaged": (lambda seed: warm_started("adaptive-mlp", seed), True),
+        "the same, learning off": (lambda seed: warm_started("adaptive-mlp", seed), False),
+        "hedge as packaged (seed 0)": (lambda _: warm_started(), True),
+        "the same, learning off ": (lambda _: warm_started(), False),
     }
-    table = {name: measure(transfers, start, arguments.seeds) for name, start in starts.items()}
+    table = {name: measure(transfers, *start, arguments.seeds) for name, start in starts.items()}
     if arguments.json:
         print(json.dumps(table))
         return 0
-    print(f"{len(transfers)} runs, regret of requests number")
+    print(f"{len(transfers)} runs, regret of requests number, and the error of what was predicted of the choices")
     for name, figures in table.items():
-        print(f"{name:16}" + "".join(f"  {part} {value:.3f}" for part, value in figures.items()))
+        print(f"{name:32}" + "".join(f"  {part} {value:.3f}" for part, value in figures.items()))
     return 0
 
 
@@ -85,10 +89,13 @@ def _transfer(row: dict[str, str]) -> Transfer:
         source_accuracy=float(row["source_accuracy"]),
         parameters=int(row["parameters"]),
         macs=int(row["macs"]),
+        known_as=row["model"],
+        family="encoding",
+        image_size=SMALL_SIDE,
     )
     classes, mean = int(row["classes"]), float(row["images_per_class_mean"])
     dataset = DatasetStatistics(
-        digest="0" * 64,
+        digest=digest(row["dataset"].encode()),
         classes=classes,
         images=round(classes * mean),
         validation_images=1,
@@ -101,37 +108,67 @@ def _transfer(row: dict[str, str]) -> Transfer:
         np.array([float(row["learning_rate"])]),
         np.array([float(row["frozen_stages"])]),
         np.array([float(row["iterations"])]),
-        batch_size=32,
+        batch_size=SMALL_BATCH,
+        weight_decay=5e-4,
     )
-    (description,) = describe(REQUEST_FEATURES, (facts,), dataset, regime).descriptions()
+    (description,) = describe((facts,), dataset, regime).descriptions()
     return row["dataset"], Outcome(description=description, accuracy=float(row["accuracy"]))
 
 
-def measure(transfers: list[Transfer], start: Callable[[int], PredictorState | None], seeds: int) -> dict[str, float]:
-    """Mean regret by the request's number, over seeds and streams of requests."""
+def measure(
+    transfers: list[Transfer], start: Callable[[int], PredictorState | None], learns: bool, seeds: int
+) -> dict[str, float]:
+    """Mean regret by the request's number, over seeds and streams of requests, and the mean absolute error."""
     first = {seed: start(seed) for seed in range(seeds)}
-    streams = [serve(transfers, first[seed], (seed, stream)) for seed in first for stream in range(STREAMS)]
-    regret = np.mean(streams, axis=0)
-    return {part: float(regret[numbers].mean()) for part, numbers in PARTS.items()}
+    streams = [serve(transfers, first[seed], (seed, stream), learns) for seed in first for stream in range(STREAMS)]
+    regret, error = np.mean(streams, axis=0).T
+    return {part: float(regret[numbers].mean()) for part, numbers in PARTS.items()} | {
+        f"error {part}": float(error[numbers].mean()) for part, numbers in PARTS.items()
+    }
 
 
-def serve(transfers: list[Transfer], state: PredictorState | None, seed: tuple[int, int]) -> list[float]:
-    """Regret of each request of one stream; without a predictor the choice is random."""
+def serve(
+    transfers: list[Transfer], state: PredictorState | None, seed: tuple[int, int], learns: bool
+) -> list[tuple[float, float]]:
+    """Regret of each request of one stream, and how far its choice was off what was predicted.
+
+    Without a predictor the choice is random, or with ``learns`` the run with the most steps times the learning rate
+    among those that freeze at most two stages, as somebody might choose who knows nothing else.
+    """
     random = np.random.default_rng(seed)
     of_dataset = [[outcome for name, outcome in transfers if name == dataset] for dataset in DATASETS]
-    regrets = []
+    served = []
     for request in range(REQUESTS):
-        known = of_dataset[random.integers(len(of_dataset))]
+        which = int(random.integers(len(of_dataset)))
+        known = of_dataset[which]
         offered = [known[index] for index in random.choice(len(known), OFFERED, replace=False)]
         accuracies = np.array([outcome.accuracy for outcome in offered])
+        identity = digest(DATASETS[which].encode())
+        error = float("nan")
         if state is None:
-            chosen = int(random.integers(OFFERED))
+            chosen = (
+                int(np.argmax([_steps_times_rate(o) for o in offered])) if learns else int(random.integers(OFFERED))
+            )
         else:
-            runs = Batch.of([outcome.description for outcome in offered], state.encoder.table)
-            chosen = int(np.argmax(state.predict(runs)))
-            state = state.update([offered[chosen]], f"request-{request}")
-        regrets.append(float((accuracies.max() - accuracies[chosen]) / np.ptp(accuracies)))
-    return regrets
+            runs = Batch.of([outcome.description for outcome in offered], dataset=identity)
+            predicted = state.predict(runs)
+            chosen = int(np.argmax(predicted))
+            error = abs(float(np.clip(predicted[chosen], 0, 1)) - accuracies[chosen])
+            if learns:
+                state = state.update(_record(f"request-{request}", identity, offered[chosen]))
+        served.append((float((accuracies.max() - accuracies[chosen]) / np.ptp(accuracies)), error))
+    return served
+
+
+def _steps_times_rate(outcome: Outcome) -> float:
+    values = outcome.description.values
+    frozen, steps, rate = (values[name] or 0.0 for name in ("frozen_stages", "iterations", "learning_rate"))
+    return steps * rate if frozen <= MOST_FROZEN else 0.0
+
+
+def _record(uid: str, dataset: str, outcome: Outcome) -> OutcomeRecord:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return OutcomeRecord(uid=uid, request="a/b", zoo="fashion", dataset=dataset, recorded_at=at, runs=(outcome,))
 
 
 def make(path: Path, runs: int) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from nasoa_runtime.boundary import DatasetStatistics, Regime
 from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord, RunDescription
-from nasoa_runtime.online.description import Batch, Regimes, describe
-from nasoa_runtime.online.features import REQUEST_FEATURES, FeatureTable
+from nasoa_runtime.online.description import Batch, describe
+from nasoa_runtime.online.features import RUN_FEATURES, FeatureTable
+from nasoa_runtime.online.regimes import Regimes
 
 DIGEST = "ab" * 32
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,12 +48,12 @@ def a_run(
     learning_rate: float = 0.01,
     frozen_stages: int = 2,
     iterations: int = 400,
-    table: FeatureTable = REQUEST_FEATURES,
+    table: FeatureTable = RUN_FEATURES,
 ) -> RunDescription:
     """A run's description."""
     models = (facts(model) if isinstance(model, str) else model,)
     regime = Regimes.of((a_regime(learning_rate, frozen_stages, iterations),), batch_size=32)
-    return describe(table, models, dataset or a_dataset(), regime).descriptions()[0]
+    return describe(models, dataset or a_dataset(), regime, table).descriptions()[0]
 
 
 def an_outcome(accuracy: float = 0.8, **run: Any) -> Outcome:
@@ -62,9 +63,11 @@ def an_outcome(accuracy: float = 0.8, **run: Any) -> Outcome:
 
 def a_record(uid: str = "uid-1", *runs: Outcome, recorded_at: datetime = START) -> OutcomeRecord:
     """What request ``uid`` showed."""
-    return OutcomeRecord(uid=uid, request="team/digits", zoo="fashion", recorded_at=recorded_at, runs=runs)
+    return OutcomeRecord(
+        uid=uid, request="team/digits", zoo="fashion", dataset=DIGEST, recorded_at=recorded_at, runs=runs
+    )
 
 
-def batch(*runs: RunDescription, table: FeatureTable = REQUEST_FEATURES) -> Batch:
+def batch(*runs: RunDescription, table: FeatureTable = RUN_FEATURES) -> Batch:
     """Descriptions as a predictor is asked about them."""
-    return Batch.of(runs, table)
+    return Batch.of(runs, table, dataset=DIGEST)

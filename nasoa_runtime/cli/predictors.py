@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, facts, system_store, table
+from nasoa_runtime.online.hedged import Hedged
 from nasoa_runtime.online.learners import DEFAULT
 from nasoa_runtime.online.policy import policy_replay
 from nasoa_runtime.online.replay import replay as replay_records
@@ -15,13 +16,14 @@ from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import ONE_SHOT, replayable
 from nasoa_runtime.storage.predictors import count_outcomes, read_outcomes, read_state
 from nasoa_runtime.storage.predictors import rebuild as rebuild_state
+from nasoa_runtime.storage.refits import refit as refit_trees
 from nasoa_runtime.storage.zoo import read_manifest
 
 predictor = typer.Typer(no_args_is_help=True, help="The predictors of accuracy, one for each zoo.")
 policy = typer.Typer(no_args_is_help=True, help="Policies over whole requests.")
 
 Records = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV file of recorded runs, .gz or not.")]
-Algorithm = Annotated[str, typer.Option(help="adaptive-mlp or fixed-mlp-L.")]
+Algorithm = Annotated[str, typer.Option(help="hedge, adaptive-mlp or fixed-mlp-L.")]
 Replayed = "hedge, adaptive-mlp or fixed-mlp-L."
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 Zoo = Annotated[str, typer.Argument(help="Name of the zoo.")]
@@ -39,7 +41,7 @@ def show(zoo: Zoo, as_json: JsonFlag = False) -> None:
 
 
 @predictor.command()
-def rebuild(zoo: Zoo, algorithm: Algorithm = "adaptive-mlp", seed: Seed = 0, as_json: JsonFlag = False) -> None:
+def rebuild(zoo: Zoo, algorithm: Algorithm = DEFAULT, seed: Seed = 0, as_json: JsonFlag = False) -> None:
     """Learn everything anew from the recorded outcomes; the state that was there is kept beside it."""
     store, bucket = system_store()
     if not read_outcomes(store, bucket, zoo):
@@ -57,13 +59,47 @@ def answer_state(zoo: str, state: PredictorState, as_json: bool, **more: Any) ->
         "version": state.version,
         "layout_version": state.layout_version,
         "warm_start": state.warm_start or "none",
-        "models": list(state.encoder.models),
-        "features": [feature.name for feature in state.encoder.table],
-        "alpha": [round(float(weight), 6) for weight in state.network.alpha],
+        **described(state),
         **more,
     }
-    shown = document | {name: ", ".join(map(str, document[name])) for name in ("models", "features", "alpha")}
+    shown = document | {name: told(value) for name, value in document.items() if isinstance(value, (list, dict))}
     answer(document, as_json, facts("", shown))
+
+
+def described(state: PredictorState) -> dict[str, Any]:
+    """What the predictor itself consists of."""
+    predictor = state.predictor
+    paper = predictor.network if isinstance(predictor, Hedged) else predictor
+    found: dict[str, Any] = {
+        "models": list(paper.encoder.models),
+        "features": [feature.name for feature in paper.encoder.table],
+        "alpha": [round(float(weight), 6) for weight in paper.network.alpha],
+        "interval_width": round(state.intervals.width, 4),
+    }
+    if isinstance(predictor, Hedged):
+        weights = zip(predictor.experts, predictor.weights, strict=True)
+        found["experts"] = {expert.name: round(float(weight), 6) for expert, weight in weights}
+        found["trees"] = predictor.forest_digest
+        found["fitted_through"] = state.fitted_through
+    return found
+
+
+def told(value: list[Any] | dict[str, Any]) -> str:
+    """A list or a mapping in one line."""
+    return (
+        ", ".join(f"{key} {item}" for key, item in value.items())
+        if isinstance(value, dict)
+        else ", ".join(map(str, value))
+    )
+
+
+@predictor.command()
+def refit(zoo: Zoo, as_json: JsonFlag = False) -> None:
+    """Fit the trees of a zoo's predictor anew to its outcomes, where that is due; operators do it by themselves."""
+    store, bucket = system_store()
+    through = refit_trees(store, bucket, zoo)
+    message = "nothing is due" if through is None else f"trees are fitted to the outcomes up to version {through}"
+    answer({"zoo": zoo, "fitted_through": through}, as_json, facts("", {"zoo": zoo, "refit": message}))
 
 
 @predictor.command()

@@ -123,6 +123,19 @@ class PredictorKeys:
         """The marker that request ``uid`` has been learned."""
         return f"{self.prefix}applied/{uid}{_SUFFIX}"
 
+    def trees(self, digest: str) -> str:
+        """Trees that a state names by their digest."""
+        return f"{self.prefix}models/{digest}{_SUFFIX}.gz"
+
+    @property
+    def adoptions(self) -> str:
+        """Below which it is said which trees were adopted."""
+        return f"{self.prefix}adopted/"
+
+    def adoption(self, through: int) -> str:
+        """That trees fitted to outcomes up to version ``through`` were adopted."""
+        return f"{self.adoptions}{through:08d}{_SUFFIX}"
+
     def replaced(self, digest: str) -> str:
         """A state that a rebuild has replaced."""
         return f"{self.prefix}replaced/{digest[:12]}.npz"

@@ -22,6 +22,11 @@ class ModelFacts(Record):
     parameters: int | None = Field(default=None, ge=1)
     macs: int | None = Field(default=None, ge=1)
     """Multiply-accumulates of one image."""
+    known_as: str | None = Field(default=None, max_length=256)
+    """Its public name: timm's or torchvision's, or its encoding."""
+    family: str | None = Field(default=None, max_length=64)
+    image_size: int | None = Field(default=None, ge=1)
+    reduced_precision: bool = False
     domain_similarity: Accuracy | None = None
     """How similar the dataset is to the model's source data: exp(-0.01 EMD)."""
 
@@ -30,12 +35,14 @@ class RunDescription(Record):
     """A run as the predictor sees it: its model, and a value for every feature of the predictor's table.
 
     Which names there must be, and which values may be null, the table says
-    (:data:`~nasoa_runtime.online.features.REQUEST_FEATURES`): whoever reads a description reads it by a table.
+    (:data:`~nasoa_runtime.online.features.RUN_FEATURES`): whoever reads a description reads it by a table.
     """
 
     model: str
     values: dict[str, Finite | None]
-    """By the features' names, before their transforms."""
+    """Numbers by the features' names, before their transforms."""
+    words: dict[str, str | None] = Field(default_factory=dict)
+    """Categories by the features' names."""
 
 
 class Outcome(Record):
@@ -57,6 +64,8 @@ class OutcomeRecord(Document):
     request: str
     """Its namespace and name, ``namespace/name``."""
     zoo: str
+    dataset: str = Field(default="", max_length=64)
+    """Digest of the dataset's content."""
     recorded_at: AwareDatetime
     runs: tuple[Outcome, ...] = ()
     """In the order in which they were run; empty where none showed an accuracy."""

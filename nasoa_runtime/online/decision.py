@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from nasoa_runtime.boundary import DatasetStatistics, Device, ProbeResult, StepTime
@@ -28,6 +29,16 @@ def rows_for(model: ZooModel, device: Device, batch_size: int) -> dict[int, Step
     }
 
 
+def family_of(architecture: str) -> str:
+    """The family of a model by its architecture: ``efficientnet`` of ``timm:tf_efficientnet_lite0``."""
+    library, _, name = architecture.rpartition(":")
+    if not library:
+        return "encoding"
+    first = name.removeprefix("tf_").partition("_")[0].partition(".")[0]
+    # A size is no part of a family's name, a version is: resnet50, deit3.
+    return re.sub(r"\d{2,}$", "", first)
+
+
 def model_facts(model: ZooModel, dataset: DatasetStatistics) -> ModelFacts:
     """What the predictor is told of ``model`` for runs on ``dataset``."""
     return ModelFacts(
@@ -36,6 +47,10 @@ def model_facts(model: ZooModel, dataset: DatasetStatistics) -> ModelFacts:
         source_accuracy=model.source_accuracy,
         parameters=model.parameters,
         macs=model.macs,
+        known_as=model.architecture,
+        family=family_of(model.architecture),
+        image_size=model.preprocessing.image_size,
+        reduced_precision=model.precision != "fp32",
         domain_similarity=dataset.domain_similarity.get(model.source),
     )
 

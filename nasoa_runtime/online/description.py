@@ -1,4 +1,4 @@
-"""Describing runs by a table of features: the same for what is predicted, what is recorded and what is learned.
+"""Describing runs: the same for what is predicted, what is recorded and what is learned.
 
 :func:`describe` is the one place where a request's runs are described, and :func:`describe_rows` the one for runs that
 were recorded elsewhere. Thousands of candidates are described at once, as columns; one run is a batch of one.
@@ -7,119 +7,22 @@ were recorded elsewhere. Thousands of candidates are described at once, as colum
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.boundary import DatasetStatistics, Regime
+from nasoa_runtime.boundary import DatasetStatistics
 from nasoa_runtime.documents.outcomes import ModelFacts, RunDescription
 from nasoa_runtime.online.errors import InvalidDescription
-from nasoa_runtime.online.features import FeatureTable
+from nasoa_runtime.online.features import RUN_FEATURES, RUN_WORDS, Feature, FeatureTable
+from nasoa_runtime.online.records import NUMERIC, RecordedRun
+from nasoa_runtime.online.regimes import Regimes
 
 Floats = NDArray[np.float64]
-Words = NDArray[np.str_]
-WORDS = ("optimizer", "augmentation")
-"""Columns of a regime that hold words."""
-DEFAULTS: Mapping[str, Any] = {
-    name: Regime.model_fields[name].default
-    for name in (
-        "optimizer", "momentum", "weight_decay", "layer_decay", "label_smoothing", "mixup", "mirroring",
-        "augmentation", "ema", "linear_probe",
-    )
-}  # fmt: skip
-"""What a regime says of itself where it says nothing else."""
-
-
-class Row(Protocol):
-    """A run of a file of recorded runs."""
-
-    @property
-    def model(self) -> str: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Regimes:
-    """How n runs are trained, as columns of shape (n,): what a :class:`~nasoa_runtime.boundary.Regime` says of each.
-
-    Build it with :meth:`of_columns` or :meth:`of`, which fill in what a regime's defaults say.
-    """
-
-    model: NDArray[np.int64]
-    """Index of each run's model."""
-    learning_rate: Floats
-    """Peak of the schedule."""
-    frozen_stages: Floats
-    iterations: Floats
-    """Steps of a run that is planned; those that were done, of one that was."""
-    planned_iterations: Floats
-    """Steps over which the schedule is laid."""
-    annealed: Floats
-    """1 where the learning rate has come down to its end at ``iterations``, else 0: a run that is planned, or that was
-    done as planned, has; one that a race has stopped has not."""
-    batch_size: Floats
-    optimizer: Words
-    momentum: Floats
-    weight_decay: Floats
-    layer_decay: Floats
-    label_smoothing: Floats
-    mixup: Floats
-    mirroring: Floats
-    augmentation: Words
-    ema: Floats
-    linear_probe: Floats
-
-    def __len__(self) -> int:
-        return int(self.model.shape[0])
-
-    @classmethod
-    def of_columns(
-        cls,
-        model: NDArray[np.int64],
-        learning_rate: Floats,
-        frozen_stages: Floats,
-        iterations: Floats,
-        batch_size: float | Floats,
-        **others: Any,
-    ) -> Regimes:
-        """Runs by columns; of those that are not named, each run has what a regime says by default.
-
-        Args:
-            model: index of each run's model, shape (n,).
-            learning_rate: peak of the schedule.
-            frozen_stages: as in a regime.
-            iterations: steps, planned or done.
-            batch_size: of each run, or of all.
-            others: any of the other columns, of shape (n,) or one value for all. Without ``planned_iterations`` and
-                ``annealed`` the runs are planned for just these steps.
-        """
-        columns = {**DEFAULTS, "planned_iterations": iterations, "annealed": 1.0, "batch_size": batch_size, **others}
-        full: dict[str, Any] = {
-            name: np.broadcast_to(np.asarray(value, np.str_ if name in WORDS else np.float64), model.shape)
-            for name, value in columns.items()
-        }
-        rate, frozen, steps = (np.asarray(column, np.float64) for column in (learning_rate, frozen_stages, iterations))
-        return cls(model, rate, frozen, steps, **full)
-
-    @classmethod
-    def of(cls, regimes: Sequence[Regime], batch_size: int, models: Sequence[int] | None = None) -> Regimes:
-        """Runs as planned.
-
-        Args:
-            regimes: one for each run.
-            batch_size: of regimes that name none.
-            models: index of each run's model; without it all are of the first.
-        """
-        columns = {name: [getattr(regime, name) for regime in regimes] for name in DEFAULTS}
-        return cls.of_columns(
-            np.zeros(len(regimes), np.int64) if models is None else np.array(models, np.int64),
-            np.array([regime.learning_rate for regime in regimes], np.float64),
-            np.array([regime.frozen_stages for regime in regimes], np.float64),
-            np.array([regime.steps for regime in regimes], np.float64),
-            np.array([regime.batch_size or batch_size for regime in regimes], np.float64),
-            **columns,
-        )
+Words = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -129,53 +32,133 @@ class Batch:
     values: Mapping[str, Floats]
     models: tuple[str, ...]
     model_index: NDArray[np.int64]
+    words: Mapping[str, Words] = field(default_factory=dict)
+    """Categories, ``None`` where missing."""
+    datasets: Words = field(default_factory=lambda: np.empty(0, np.object_))
+    """Of each run the identity of its dataset, which is no feature: what was learned of it holds for no other."""
 
     @classmethod
-    def of(cls, runs: Sequence[RunDescription], table: FeatureTable) -> Batch:
-        """Gather recorded descriptions, each of which must have the ``table``'s features and no others.
+    def of(
+        cls,
+        runs: Sequence[RunDescription],
+        table: FeatureTable = RUN_FEATURES,
+        words: FeatureTable = RUN_WORDS,
+        dataset: str = "",
+    ) -> Batch:
+        """Gather recorded descriptions of runs on one dataset, each of which must have just these features.
 
         Raises:
-            InvalidDescription: a feature is absent, or there is one that the table does not have.
+            InvalidDescription: a feature is absent, or there is one that is unknown.
         """
-        names = tuple(feature.name for feature in table)
         for run in runs:
-            for name in names:
-                if name not in run.values:
+            for features, found in ((table, run.values), (words, run.words)):
+                names = {feature.name for feature in features}
+                for name in names - found.keys():
                     raise InvalidDescription(name, f"is absent from the description of a run of model {run.model!r}")
-            for name in run.values:
-                if name not in names:
+                for name in found.keys() - names:
                     raise InvalidDescription(name, f"of a run of model {run.model!r} is unknown to the predictor")
         models = tuple(dict.fromkeys(run.model for run in runs))
         position = {model: index for index, model in enumerate(models)}
-        # numpy reads None as NaN.
-        values = {name: np.array([run.values[name] for run in runs], np.float64) for name in names}
-        return cls(values, models, np.array([position[run.model] for run in runs], np.int64))
+        return cls(
+            # numpy reads None as NaN.
+            {f.name: np.array([run.values[f.name] for run in runs], np.float64) for f in table},
+            models,
+            np.array([position[run.model] for run in runs], np.int64),
+            {f.name: np.array([run.words[f.name] for run in runs], np.object_) for f in words},
+            np.full(len(runs), dataset, np.object_),
+        )
 
     def __len__(self) -> int:
         return int(self.model_index.shape[0])
 
+    def column(self, feature: Feature) -> Floats:
+        """The values of a feature, shape (n,), computed from the others where it follows from them."""
+        if feature.of != "description":
+            return self.values[feature.name]
+        if feature.name not in self._derived:
+            self._derived[feature.name] = np.asarray(feature.value(self), np.float64)
+        return self._derived[feature.name]
+
+    @cached_property
+    def _derived(self) -> dict[str, Floats]:
+        return {}
+
+    def take(self, runs: NDArray[np.int64] | NDArray[np.bool_]) -> Batch:
+        """Some of the runs, in this order."""
+        return Batch(
+            {name: column[runs] for name, column in self.values.items()},
+            self.models,
+            self.model_index[runs],
+            {name: column[runs] for name, column in self.words.items()},
+            self.datasets[runs],
+        )
+
+    def at(self, steps: Floats, *, annealed: Floats) -> Batch:
+        """The same runs after other numbers of steps, shape (n,), of the same schedules."""
+        return replace(self, values={**self.values, "iterations": steps, "annealed": annealed})
+
+    def joined(self, other: Batch) -> Batch:
+        """These runs, then those of ``other``, which must have the same features."""
+        models = tuple(dict.fromkeys((*self.models, *other.models)))
+        places = np.array([models.index(model) for model in other.models], np.int64)
+        return Batch(
+            {name: np.concatenate([column, other.values[name]]) for name, column in self.values.items()},
+            models,
+            np.concatenate([self.model_index, places[other.model_index]]),
+            {name: np.concatenate([column, other.words[name]]) for name, column in self.words.items()},
+            np.concatenate([self.datasets, other.datasets]),
+        )
+
     def descriptions(self) -> tuple[RunDescription, ...]:
         """The runs one by one, as they are recorded; :meth:`of` is the way back."""
         columns = {name: [None if np.isnan(v) else float(v) for v in column] for name, column in self.values.items()}
+        words = {name: [None if v is None else str(v) for v in column] for name, column in self.words.items()}
         return tuple(
-            RunDescription(model=self.models[index], values={name: column[run] for name, column in columns.items()})
+            RunDescription(
+                model=self.models[index],
+                values={name: column[run] for name, column in columns.items()},
+                words={name: column[run] for name, column in words.items()},
+            )
             for run, index in enumerate(self.model_index)
         )
 
 
-def describe(table: FeatureTable, models: Sequence[ModelFacts], dataset: DatasetStatistics, regimes: Regimes) -> Batch:
+def describe(
+    models: Sequence[ModelFacts],
+    dataset: DatasetStatistics,
+    regimes: Regimes,
+    table: FeatureTable = RUN_FEATURES,
+    words: FeatureTable = RUN_WORDS,
+) -> Batch:
     """Describe runs on one dataset, of any number of models."""
     index = regimes.model
     sources = {"model": _Among(models, index), "dataset": _Among((dataset,), np.zeros_like(index)), "regime": regimes}
-    return _described(table, sources, tuple(model.name for model in models), index)
+    names, datasets = tuple(model.name for model in models), np.full(len(index), dataset.digest, np.object_)
+    return _described(sources, names, index, datasets, table, words)
 
 
-def describe_rows(table: FeatureTable, rows: Sequence[Row]) -> Batch:
-    """Describe runs that were recorded elsewhere, by a table whose features are all read from the rows."""
+def describe_rows(rows: Sequence[RecordedRun], table: FeatureTable, words: FeatureTable = ()) -> Batch:
+    """Describe runs that were recorded elsewhere, by features that are all read from the rows."""
     models = tuple(dict.fromkeys(row.model for row in rows))
     position = {model: index for index, model in enumerate(models)}
     index = np.array([position[row.model] for row in rows], np.int64)
-    return _described(table, {"row": _Among(rows, np.arange(len(rows)))}, models, index)
+    datasets = np.array([row.dataset for row in rows], np.object_)
+    return _described({"row": RowColumns(rows)}, models, index, datasets, table, words)
+
+
+class RowColumns:
+    """Recorded rows as columns under the names of the rows' attributes, each made when it is first read."""
+
+    def __init__(self, rows: Sequence[RecordedRun]) -> None:
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        column = np.empty(len(self._rows), np.object_)
+        column[:] = [getattr(row, name) for row in self._rows]
+        if name in NUMERIC:
+            column = column.astype(np.float64)
+        self.__dict__[name] = column
+        return column
 
 
 @dataclass(frozen=True)
@@ -187,14 +170,20 @@ class _Among:
 
 
 def _described(
-    table: FeatureTable, sources: Mapping[str, Any], models: tuple[str, ...], index: NDArray[np.int64]
+    sources: Mapping[str, Any],
+    models: tuple[str, ...],
+    index: NDArray[np.int64],
+    datasets: Words,
+    table: FeatureTable,
+    words: FeatureTable,
 ) -> Batch:
-    columns = {}
-    for feature in table:
-        source = sources[feature.of]
+    def column(feature: Feature, kind: Any) -> Any:
+        source = sources.get(feature.of)
         if isinstance(source, _Among):
-            values = np.array([feature.value(value) for value in source.values], np.float64)
-            columns[feature.name] = values[source.index]
-        else:
-            columns[feature.name] = np.broadcast_to(np.asarray(feature.value(source), np.float64), index.shape)
-    return Batch(columns, models, index)
+            values = np.empty(len(source.values), np.object_)
+            values[:] = [feature.value(value) for value in source.values]
+            return values.astype(kind)[source.index]
+        return np.broadcast_to(np.asarray(feature.value(source), kind), index.shape)
+
+    values = {feature.name: column(feature, np.float64) for feature in table}
+    return Batch(values, models, index, {feature.name: column(feature, np.object_) for feature in words}, datasets)

@@ -132,7 +132,7 @@ def apply_transforms(table: FeatureTable, batch: Batch) -> NDArray[np.float64]:
     """
     result = np.empty((len(batch), len(table)))
     for column, feature in enumerate(table):
-        values = batch.values[feature.name]
+        values = batch.column(feature)
         with np.errstate(divide="ignore", invalid="ignore"):
             result[:, column] = _TRANSFORMS[feature.transform](values)
         usable = np.isfinite(result[:, column])
@@ -141,7 +141,14 @@ def apply_transforms(table: FeatureTable, batch: Batch) -> NDArray[np.float64]:
     return result
 
 
-_TRANSFORMS: dict[str, Callable[[Any], Any]] = {"linear": np.asarray, "log": np.log, "log1p": np.log1p}
+SMALLEST = 1e-7
+"""What a quantity that spans decades and may be 0 counts as at least."""
+_TRANSFORMS: dict[str, Callable[[Any], Any]] = {
+    "linear": np.asarray,
+    "log": np.log,
+    "log1p": np.log1p,
+    "decades": lambda values: np.log(np.maximum(values, SMALLEST)),
+}
 
 
 def _priors(table: FeatureTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,12 +7,11 @@
   were left out, makes an accuracy of it.
 - ``network``: the paper's adaptive MLP, which also relearns a few earlier outcomes with each new one.
 
-Each adds a residual for the dataset: the mean of what it was off there since it was fitted, shrunken towards 0.
+Each adds a residual for the zoo and one for the dataset (:mod:`nasoa_runtime.online.residuals`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -20,40 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasoa_runtime.online.algorithms import learned, make_predictor
-from nasoa_runtime.online.description import describe_rows
+from nasoa_runtime.online.description import Batch
 from nasoa_runtime.online.encoder import Encoder
+from nasoa_runtime.online.features import NETWORK_FEATURES
 from nasoa_runtime.online.predictor import AdaptiveMLP, as_accuracies
-from nasoa_runtime.online.recorded_features import CODED, NETWORK_FEATURES, Vocabulary
-from nasoa_runtime.online.records import RecordedRun
-from nasoa_runtime.online.trees import Trees, fit
+from nasoa_runtime.online.residuals import Residuals
+from nasoa_runtime.online.trees import Trees
+from nasoa_runtime.online.vocabulary import Vocabulary
 
 Floats = NDArray[np.float64]
-Target = Callable[[RecordedRun], float]
-"""What of a point is predicted: its accuracy, or the best so far."""
-SHRINKAGE = 3.0
-"""How many outcomes without any residual a dataset starts with."""
 RELEARNED = 3
 """Earlier outcomes that the network learns again with each new one."""
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Sums of what was reached less what was predicted, and their numbers, for each dataset."""
-
-    sums: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-
-    def of(self, runs: Sequence[RecordedRun]) -> Floats:
-        """The shrunken mean of each run's dataset, shape (n,); 0 where nothing is known of it."""
-        totals = (self.sums.get(run.dataset, (0.0, 0)) for run in runs)
-        return np.array([total / (count + SHRINKAGE) for total, count in totals], np.float64)
-
-    def observe(self, runs: Sequence[RecordedRun], errors: Floats) -> Residuals:
-        """Residuals that also cover ``errors``, reached less predicted without residuals, of ``runs``."""
-        sums = dict(self.sums)
-        for run, error in zip(runs, errors, strict=True):
-            total, count = sums.get(run.dataset, (0.0, 0))
-            sums[run.dataset] = (total + float(error), count + 1)
-        return Residuals(sums)
+REMEMBERED = 512
+"""Earlier outcomes that it keeps for that: a sample of all, each as likely as any other to be among them."""
 
 
 class Expert(Protocol):
@@ -61,54 +39,79 @@ class Expert(Protocol):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def residuals(self) -> Residuals: ...  # noqa: D102
 
-    def predict(self, runs: Sequence[RecordedRun]) -> Floats:
+    def predict(self, runs: Batch) -> Floats:
         """Predicted accuracies, shape (n,), not clipped."""
 
-    def learn(self, runs: Sequence[RecordedRun], accuracies: Floats) -> Self:
+    def learn(self, runs: Batch, accuracies: Floats) -> Self:
         """The expert that has also seen these outcomes of one request."""
 
 
 @dataclass(frozen=True)
 class TreeExpert:
-    """Boosted trees over the full description; their prediction, put through a line, plus the residual."""
+    """Boosted trees over the full description; their prediction, put through a line, plus the residuals."""
 
     name: str
     vocabulary: Vocabulary
     trees: Trees
     slope: float = 1.0
     intercept: float = 0.0
-    residuals: Residuals = Residuals()
+    residuals: Residuals = field(default_factory=Residuals)
 
-    def predict(self, runs: Sequence[RecordedRun]) -> Floats:
+    def predict(self, runs: Batch) -> Floats:
         """See :class:`Expert`."""
         return self._without_residuals(runs) + self.residuals.of(runs)
 
-    def learn(self, runs: Sequence[RecordedRun], accuracies: Floats) -> TreeExpert:
+    def learn(self, runs: Batch, accuracies: Floats) -> TreeExpert:
         """Move the residuals; the trees change when they are fitted anew."""
         errors = accuracies - self._without_residuals(runs)
         return replace(self, residuals=self.residuals.observe(runs, errors))
 
-    def _without_residuals(self, runs: Sequence[RecordedRun]) -> Floats:
-        return self.intercept + self.slope * self.trees.predict(self.vocabulary.describe(runs))
+    def _without_residuals(self, runs: Batch) -> Floats:
+        return self.intercept + self.slope * self.trees.predict(self.vocabulary.encode(runs))
 
 
-def fit_trees(
-    name: str, vocabulary: Vocabulary, features: Floats, targets: Floats, seed: int, members: int
-) -> TreeExpert:
-    """An expert fitted to described points, shape (n, width), and their targets, shape (n,)."""
-    return TreeExpert(name, vocabulary, fit(features, targets, CODED, seed, members))
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A sample of the outcomes that a network has learned: rows after their transforms, models, accuracies."""
+
+    rows: Floats
+    """Shape (p, features)."""
+    models: tuple[str, ...]
+    accuracies: Floats
+    seen: int = 0
+    """Outcomes of which this is a sample."""
+
+    @classmethod
+    def nothing(cls) -> Past:
+        """Of a network that has learned nothing."""
+        return cls(np.empty((0, len(NETWORK_FEATURES))), (), np.empty(0))
+
+    def with_outcome(self, row: Floats, model: str, accuracy: float, random: np.random.Generator) -> Past:
+        """A sample of one outcome more (reservoir sampling)."""
+        if self.seen < REMEMBERED:
+            rows, accuracies = np.vstack([self.rows, row]), np.append(self.accuracies, accuracy)
+            return Past(rows, (*self.models, model), accuracies, self.seen + 1)
+        place = int(random.integers(self.seen + 1))
+        if place >= REMEMBERED:
+            return replace(self, seen=self.seen + 1)
+        rows, accuracies = self.rows.copy(), self.accuracies.copy()
+        rows[place], accuracies[place] = row, accuracy
+        models = (*self.models[:place], model, *self.models[place + 1 :])
+        return Past(rows, models, accuracies, self.seen + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NetworkExpert:
     """The adaptive MLP over the full description, with replay of earlier outcomes."""
 
     seed: int
     encoder: Encoder
     network: AdaptiveMLP
-    past: tuple[tuple[RecordedRun, float], ...] = ()
-    residuals: Residuals = Residuals()
+    past: Past
+    residuals: Residuals = field(default_factory=Residuals)
     name: str = "network"
 
     @classmethod
@@ -116,39 +119,47 @@ class NetworkExpert:
         """A network that has learned nothing."""
         encoder = Encoder.new(NETWORK_FEATURES)
         network = make_predictor(AdaptiveMLP.algorithm, encoder.width, seed, input_energy=encoder.energy)
-        return cls(seed, encoder, network)
+        return cls(seed, encoder, network, Past.nothing())
 
-    def predict(self, runs: Sequence[RecordedRun]) -> Floats:
+    def predict(self, runs: Batch) -> Floats:
         """See :class:`Expert`."""
         return self._without_residuals(runs) + self.residuals.of(runs)
 
-    def learn(self, runs: Sequence[RecordedRun], accuracies: Floats) -> NetworkExpert:
+    def learn(self, runs: Batch, accuracies: Floats) -> NetworkExpert:
         """Learn the outcomes, each with a few earlier ones, and move the residuals."""
         residuals = self.residuals.observe(runs, accuracies - self._without_residuals(runs))
-        taught = self.taught(runs, accuracies)
-        return replace(taught, residuals=residuals)
+        return replace(self.taught(runs, accuracies), residuals=residuals)
 
-    def taught(self, runs: Sequence[RecordedRun], accuracies: Floats) -> NetworkExpert:
+    def taught(self, runs: Batch, accuracies: Floats) -> NetworkExpert:
         """The same without residuals: what runs from elsewhere teach."""
-        if not runs:
-            return self
-        random = np.random.default_rng((self.seed, len(self.past)))
-        past = (*self.past, *zip(runs, accuracies.tolist(), strict=True))
-        lessons: list[tuple[RecordedRun, float]] = []
-        for lesson in past[len(self.past) :]:
-            earlier = random.integers(len(past), size=RELEARNED)
-            lessons += [lesson, *(past[index] for index in earlier)]
-        encoder, network = self.encoder, self.network.copy()
-        for model in dict.fromkeys(run.model for run in runs):
-            if model not in encoder.models:
-                encoder = encoder.grow(model)
+        random = np.random.default_rng((self.seed, self.past.seen))
+        names = _names(runs)
+        encoder, network, past = self.encoder, self.network.copy(), self.past
+        for name in dict.fromkeys(names):
+            if name and name not in encoder.models:
+                encoder = encoder.grow(name)
                 network.grow()
-        new = describe_rows(NETWORK_FEATURES, runs)
-        encoder = encoder.observe(encoder.transform(new))
-        rows = encoder.encode(describe_rows(NETWORK_FEATURES, [run for run, _ in lessons]))
-        for row, (_, accuracy) in zip(rows, lessons, strict=True):
-            network = learned(network, row, accuracy)
+        rows = encoder.transform(runs)
+        encoder = encoder.observe(rows)
+        for row, name, accuracy in zip(rows, names, accuracies.tolist(), strict=True):
+            past = past.with_outcome(row, name, accuracy, random)
+            again = random.integers(len(past.models), size=RELEARNED)
+            lessons = np.vstack([row, past.rows[again]])
+            models = (name, *(past.models[place] for place in again))
+            inputs = encoder.encode_transformed(lessons, models, np.arange(len(models)))
+            for one, target in zip(inputs, (accuracy, *past.accuracies[again]), strict=True):
+                network = learned(network, one, float(target))
         return replace(self, encoder=encoder, network=network, past=past)
 
-    def _without_residuals(self, runs: Sequence[RecordedRun]) -> Floats:
-        return as_accuracies(self.network.predict(self.encoder.encode(describe_rows(NETWORK_FEATURES, runs))))
+    def _without_residuals(self, runs: Batch) -> Floats:
+        names = _names(runs)
+        known = tuple(dict.fromkeys(names))
+        place = {name: index for index, name in enumerate(known)}
+        index = np.array([place[name] for name in names], np.int64)
+        rows = self.encoder.encode_transformed(self.encoder.transform(runs), known, index)
+        return as_accuracies(self.network.predict(rows))
+
+
+def _names(runs: Batch) -> list[str]:
+    """Of each run the public name of its model, by which the network knows it in any zoo; empty where it has none."""
+    return [name or "" for name in runs.words["architecture"]]

@@ -9,116 +9,110 @@ seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.online.experts import Expert, NetworkExpert, Target, fit_trees
+from nasoa_runtime.online.description import Batch
+from nasoa_runtime.online.experience import Experience
+from nasoa_runtime.online.experts import Expert, NetworkExpert
+from nasoa_runtime.online.forest import Forest, fitted
 from nasoa_runtime.online.hedge import doubling_beta, hedge
-from nasoa_runtime.online.left_out import judged, taught
-from nasoa_runtime.online.lessons import Lessons
-from nasoa_runtime.online.promotion import Promotion, fit_promotion
-from nasoa_runtime.online.recorded_features import Vocabulary
-from nasoa_runtime.online.records import Curve, RecordedRun
-from nasoa_runtime.online.trees import MEMBERS
+from nasoa_runtime.online.intervals import NOTHING_KNOWN, Intervals
+from nasoa_runtime.online.left_out import judged
+from nasoa_runtime.online.lessons import Lessons, network_lessons
+from nasoa_runtime.online.vocabulary import Vocabulary
 
 Floats = NDArray[np.float64]
 FIRST_REFIT = 32
 """Trees are fitted anew at this version, and at each that is twice as high."""
+ALGORITHM = "hedge"
 
 
-def best_accuracy(point: RecordedRun) -> float:
-    """What a request delivers that stops at this point."""
-    return point.best_acc
-
-
-def accuracy_here(point: RecordedRun) -> float:
-    """What was measured at this point."""
-    return point.acc
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hedged:
-    """Experts, their weights, and all that was learned. Changes by replacement."""
+    """Experts, their weights, and how far they were off. Changes by replacement."""
 
     experts: tuple[Expert, ...]
+    """The network last."""
     weights: Floats
-    promotion: Promotion | None
-    known: tuple[Curve, ...]
-    """Runs that were learned, as far as they went: what the next refit sees."""
-    target: Target
-    seed: int
+    intervals: Intervals = NOTHING_KNOWN
     version: int = 0
     """Requests learned."""
+    forest_digest: str | None = None
+    """Of the trees as they are stored; ``None`` where there are none, or they are not stored."""
+    algorithm: ClassVar[str] = ALGORITHM
 
     @classmethod
-    def new(cls, seed: int, target: Target = best_accuracy) -> Hedged:
+    def new(cls, seed: int) -> Hedged:
         """A predictor that knows nothing: the network is its only expert until trees are fitted."""
-        return cls((NetworkExpert.new(seed),), np.ones(1), None, (), target, seed)
+        return cls((NetworkExpert.new(seed),), np.ones(1))
 
     @classmethod
-    def started(cls, curves: Sequence[Curve], seed: int, target: Target = best_accuracy) -> Hedged:
-        """A predictor that has learned whole runs from elsewhere: version 0, weights from left-out datasets."""
-        fresh = replace(cls.new(seed, target), known=tuple(curves))
-        return refitted(fresh, taught(curves, seed, target))
+    def started(cls, known: Experience, seed: int) -> Hedged:
+        """A predictor that has learned runs from elsewhere: version 0, weights from left-out datasets."""
+        vocabulary, lessons = Vocabulary.of(known.runs), Lessons.of(known)
+        worth = judged(known, lessons, vocabulary, seed)
+        forest = fitted(lessons, vocabulary, (worth.slope, worth.intercept), seed)
+        network = NetworkExpert.new(seed).taught(*network_lessons(known, seed))
+        intervals = Intervals.of(worth.weights @ worth.predicted, worth.reached)
+        return cls((*forest.experts, network), worth.weights, intervals)
 
-    def predict(self, runs: Sequence[RecordedRun]) -> Floats:
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that have a column in the network, by their public names."""
+        return self.network.encoder.models
+
+    def with_models(self, models: Sequence[str]) -> Hedged:
+        """The same: what a zoo calls a model is nothing that this predictor goes by."""
+        return self
+
+    @property
+    def network(self) -> NetworkExpert:
+        """The expert that learns at once."""
+        network = self.experts[-1]
+        assert isinstance(network, NetworkExpert)
+        return network
+
+    def predict(self, runs: Batch) -> Floats:
         """Predicted accuracies, shape (n,), not clipped. Nothing of the runs' outcomes is read."""
-        mixed: Floats = self.weights @ np.array([expert.predict(runs) for expert in self.experts])
+        mixed: Floats = self.weights @ self.opinions(runs)
         return mixed
 
-    def finals(self, prefixes: Sequence[Curve], targets: Sequence[RecordedRun]) -> Floats:
-        """Predicted best accuracies at ``targets``, shape (n,), given each run's curve so far."""
-        if self.promotion is None:
-            return carried_on(self.predict, prefixes, targets)
-        return self.promotion.finals(prefixes, targets)
+    def opinions(self, runs: Batch) -> Floats:
+        """What each expert predicts, shape (k, n)."""
+        return np.array([expert.predict(runs) for expert in self.experts])
 
-    def learn(self, runs: Sequence[Curve]) -> Hedged:
+    def learn(self, request: Experience) -> Hedged:
         """The predictor that has also learned one request: what its runs showed, as far as each went."""
-        if not runs:
+        if not len(request):
             return self
-        ends = [run[-1] for run in runs]
-        reached = np.array([self.target(end) for end in ends])
-        losses = np.array([np.mean((expert.predict(ends) - reached) ** 2) for expert in self.experts])
+        ends = request.ends
+        runs, reached = request.at(ends), request.reached[ends]
+        opinions = self.opinions(runs)
+        losses = np.mean((opinions - reached) ** 2, axis=1)
         version = self.version + 1
-        learned = replace(
+        return replace(
             self,
-            experts=tuple(expert.learn(ends, reached) for expert in self.experts),
+            experts=tuple(expert.learn(runs, reached) for expert in self.experts),
             weights=hedge(self.weights, losses, doubling_beta(version)),
-            known=(*self.known, *runs),
+            intervals=self.intervals.observe(self.weights @ opinions, reached),
             version=version,
         )
-        if not refit_due(version):
-            return learned
-        network = next(expert for expert in learned.experts if isinstance(expert, NetworkExpert))
-        return refitted(learned, network)
+
+    def adopting(self, forest: Forest, digest: str | None = None) -> Hedged:
+        """The predictor with other trees. Experts that were there keep their weights; residuals begin anew.
+
+        Where there were no trees before, all experts weigh the same.
+        """
+        experts = (*forest.experts, self.network)
+        weights = self.weights if len(self.weights) == len(experts) else np.full(len(experts), 1.0 / len(experts))
+        return replace(self, experts=experts, weights=weights, forest_digest=digest)
 
 
-def refitted(state: Hedged, network: NetworkExpert) -> Hedged:
-    """The state with trees fitted to all that is known. Experts that are there keep their weights."""
-    vocabulary = Vocabulary.of([curve[0] for curve in state.known])
-    lessons = Lessons.of(state.known, vocabulary, state.target)
-    worth = judged(state.known, lessons, state.seed, state.target)
-    points = fit_trees("points", vocabulary, lessons.points, lessons.reached, state.seed, MEMBERS)
-    order = fit_trees("order", vocabulary, lessons.placed, lessons.places, state.seed, MEMBERS)
-    experts = (points, replace(order, slope=worth.slope, intercept=worth.intercept), network)
-    weights = state.weights if len(state.weights) == len(experts) else worth.weights
-    promotion = fit_promotion(vocabulary, state.known, state.seed, MEMBERS)
-    return replace(state, experts=experts, weights=weights, promotion=promotion)
-
-
-def carried_on(
-    predict: Callable[[Sequence[RecordedRun]], Floats], prefixes: Sequence[Curve], targets: Sequence[RecordedRun]
-) -> Floats:
-    """Finals without a model of curves: the best so far, and what the predictor thinks is still gained."""
-    now = [prefix[-1] for prefix in prefixes]
-    gains = np.maximum(predict(targets) - predict(now), 0.0)
-    return np.array([point.best_acc for point in now]) + gains
-
-
-def refit_due(version: int) -> bool:
-    """Whether trees are fitted anew at this version: at the first refit's, and at each that is twice as high."""
-    quotient, rest = divmod(version, FIRST_REFIT)
-    return rest == 0 and quotient > 0 and quotient & (quotient - 1) == 0
+def last_due(version: int) -> int:
+    """The last version, up to this one, at which trees are fitted anew; 0 before the first."""
+    return FIRST_REFIT << ((version // FIRST_REFIT).bit_length() - 1) if version >= FIRST_REFIT else 0

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from nasoa_runtime.online.algorithms import learned, make_predictor
 from nasoa_runtime.online.description import describe_rows
 from nasoa_runtime.online.encoder import Encoder
-from nasoa_runtime.online.experts import Target
+from nasoa_runtime.online.experience import Experience
 from nasoa_runtime.online.features import REPLAY_FEATURES
-from nasoa_runtime.online.hedged import Hedged, accuracy_here, best_accuracy, carried_on
+from nasoa_runtime.online.forest import fit_forest
+from nasoa_runtime.online.hedged import ALGORITHM, Hedged, last_due
 from nasoa_runtime.online.predictor import AdaptiveMLP, as_accuracies
+from nasoa_runtime.online.recorded_features import described
 from nasoa_runtime.online.records import Curve, RecordedRun
 
 Floats = NDArray[np.float64]
-DEFAULT = "hedge"
+Target = Callable[[RecordedRun], float]
+"""What of a point is predicted: its accuracy, or the best so far."""
+DEFAULT = ALGORITHM
 _TAUGHT_FRACTIONS = tuple(0.5**halvings for halvings in range(7, -1, -1))
 """Points of a run's curve that a network learns, evenly in the logarithm: short limits need to know how runs begin."""
 
@@ -73,28 +77,40 @@ def make_learner(algorithm: str, seed: int, *, best_so_far: bool = False) -> Lea
 
 
 class HedgeLearner:
-    """The experts' mixture as it changes."""
+    """The experts' mixture as it changes, with trees fitted anew when they are due."""
 
     def __init__(self, seed: int, *, best_so_far: bool) -> None:
         """Start from nothing."""
-        self.state = Hedged.new(seed, best_accuracy if best_so_far else accuracy_here)
+        self.seed, self.best_so_far = seed, best_so_far
+        self.state = Hedged.new(seed)
+        self.known: Experience | None = None
 
     def start(self, curves: Sequence[Curve]) -> None:
         """See :class:`Learner`."""
         if curves:
-            self.state = Hedged.started(curves, self.state.seed, self.state.target)
+            self.known = self._experience(curves)
+            self.state = Hedged.started(self.known, self.seed)
 
     def predict(self, runs: Sequence[RecordedRun]) -> Floats:
         """See :class:`Learner`."""
-        return self.state.predict(runs)
+        return self.state.predict(described(runs))
 
     def finals(self, prefixes: Sequence[Curve], targets: Sequence[RecordedRun]) -> Floats:
         """See :class:`Learner`."""
-        return self.state.finals(prefixes, targets)
+        return carried_on(self.predict, prefixes, targets)
 
     def learn(self, runs: Sequence[Curve]) -> None:
         """See :class:`Learner`."""
-        self.state = self.state.learn(runs)
+        if not runs:
+            return
+        shown = self._experience(runs)
+        self.known = shown if self.known is None else self.known.joined(shown)
+        self.state = self.state.learn(shown)
+        if last_due(self.state.version) == self.state.version:
+            self.state = self.state.adopting(fit_forest(self.known, self.seed))
+
+    def _experience(self, curves: Sequence[Curve]) -> Experience:
+        return Experience.of_curves(curves, best_so_far=self.best_so_far)
 
     def run(self, runs: Sequence[RecordedRun], seed: int) -> tuple[Floats, Floats]:
         """See :class:`Learner`."""
@@ -126,7 +142,7 @@ class NetworkLearner:
 
     def predict(self, runs: Sequence[RecordedRun]) -> Floats:
         """See :class:`Learner`."""
-        return self.network.predict(self.encoder.encode(describe_rows(REPLAY_FEATURES, runs)))
+        return self.network.predict(self.encoder.encode(describe_rows(runs, REPLAY_FEATURES)))
 
     def finals(self, prefixes: Sequence[Curve], targets: Sequence[RecordedRun]) -> Floats:
         """See :class:`Learner`."""
@@ -136,14 +152,14 @@ class NetworkLearner:
         """See :class:`Learner`."""
         for run in runs:
             for point in lessons(run, self.target):
-                self._learn(self.encoder.transform(describe_rows(REPLAY_FEATURES, [point])), point.model, point.acc)
+                self._learn(self.encoder.transform(describe_rows([point], REPLAY_FEATURES)), point.model, point.acc)
 
     def run(self, runs: Sequence[RecordedRun], seed: int) -> tuple[Floats, Floats]:
         """See :class:`Learner`."""
         stream = shuffled(runs, seed)
         if not stream:
             return np.zeros(0), np.zeros(0)
-        transformed = self.encoder.transform(describe_rows(REPLAY_FEATURES, stream))
+        transformed = self.encoder.transform(describe_rows(stream, REPLAY_FEATURES))
         predicted, seconds = np.empty(len(stream)), np.empty(len(stream))
         for index, run in enumerate(stream):
             row = transformed[index : index + 1]
@@ -176,3 +192,22 @@ def lessons(run: Curve, target: Target) -> list[RecordedRun]:
     last = len(run) - 1
     chosen = sorted({max(0, round((last + 1) * fraction) - 1) for fraction in _TAUGHT_FRACTIONS})
     return [replace(run[index], acc=target(run[index])) for index in chosen]
+
+
+def best_accuracy(point: RecordedRun) -> float:
+    """What a request delivers that stops at this point."""
+    return point.best_acc
+
+
+def accuracy_here(point: RecordedRun) -> float:
+    """What was measured at this point."""
+    return point.acc
+
+
+def carried_on(
+    predict: Callable[[Sequence[RecordedRun]], Floats], prefixes: Sequence[Curve], targets: Sequence[RecordedRun]
+) -> Floats:
+    """What runs will reach that have come so far: the best so far, and what the predictor thinks is still gained."""
+    now = [prefix[-1] for prefix in prefixes]
+    gains = np.maximum(predict(targets) - predict(now), 0.0)
+    return np.array([point.best_acc for point in now]) + gains

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.online.experts import NetworkExpert, Target
+from nasoa_runtime.online.experience import Experience
+from nasoa_runtime.online.experts import NetworkExpert
 from nasoa_runtime.online.lessons import Lessons, folds_of, network_lessons
-from nasoa_runtime.online.recorded_features import CODED
-from nasoa_runtime.online.records import Curve
 from nasoa_runtime.online.trees import fit
+from nasoa_runtime.online.vocabulary import CODED, Vocabulary
 
 Floats = NDArray[np.float64]
 _LEAST_LOSS = 1e-6
@@ -25,39 +24,62 @@ class LeftOut:
     slope: float
     """Of the line from a place within a request to an accuracy."""
     intercept: float
-    weights: Floats
-    """Of points, order and network, shape (3,)."""
+    reached: Floats
+    """What the runs that were asked about reached, shape (n,)."""
+    predicted: Floats
+    """What points, order and network predicted of them, shape (3, n); shape (1, n) where only the order was asked."""
+    datasets: int
+
+    @property
+    def weights(self) -> Floats:
+        """Weights of the experts, shape (3,), by what they lost."""
+        losses = np.mean((self.predicted - self.reached) ** 2, axis=1)
+        return likelihoods(losses, self.datasets)
 
 
-def judged(curves: Sequence[Curve], lessons: Lessons, seed: int, target: Target) -> LeftOut:
-    """Fit experts without each part of the datasets, and ask them about its requests."""
-    truth, points, places, networks = [], [], [], []
-    for left_out in folds_of(lessons.datasets):
-        # Of a single dataset nothing can be left out.
-        out = left_out if len(left_out) < len(lessons.datasets) else ()
-        seen, placed = ~np.isin(lessons.points_of, out), ~np.isin(lessons.placed_of, out)
-        asked = np.isin(lessons.placed_of, left_out)
-        questions = lessons.placed[asked]
-        by_points = fit(lessons.points[seen], lessons.reached[seen], CODED, seed, members=1)
-        by_order = fit(lessons.placed[placed], lessons.places[placed], CODED, seed, members=1)
-        network = taught([curve for curve in curves if curve[0].dataset not in out], seed, target)
+def line_left_out(known: Experience, lessons: Lessons, vocabulary: Vocabulary, seed: int) -> tuple[float, float]:
+    """Slope and intercept of the order's line: what a refit needs."""
+    placed = vocabulary.encode(lessons.placed)
+    orders, reached = [], []
+    for seen, asked, _ in _folds(known, lessons):
+        by_order = fit(placed[seen], lessons.places[seen], CODED, seed, members=1)
+        orders.append(by_order.predict(placed[asked]))
+        reached.append(lessons.placed_reached[asked])
+    return line(np.concatenate(orders), np.concatenate(reached))
+
+
+def judged(known: Experience, lessons: Lessons, vocabulary: Vocabulary, seed: int) -> LeftOut:
+    """Fit all experts without each part of the datasets, and ask them about its requests: what a start needs."""
+    described, placed = vocabulary.encode(lessons.points), vocabulary.encode(lessons.placed)
+    points_of = lessons.points.datasets
+    truth, points, orders, networks = [], [], [], []
+    for seen, asked, out in _folds(known, lessons):
+        rest = ~np.isin(points_of, out)
+        by_points = fit(described[rest], lessons.reached[rest], CODED, seed, members=1)
+        by_order = fit(placed[seen], lessons.places[seen], CODED, seed, members=1)
+        network = NetworkExpert.new(seed).taught(
+            *network_lessons(known.subset(~np.isin(known.runs.datasets, out)), seed)
+        )
         truth.append(lessons.placed_reached[asked])
-        points.append(by_points.predict(questions))
-        places.append(by_order.predict(questions))
-        networks.append(network.predict([end for end, wanted in zip(lessons.ends, asked, strict=True) if wanted]))
-    reached, order = np.concatenate(truth), np.concatenate(places)
+        points.append(by_points.predict(placed[asked]))
+        orders.append(by_order.predict(placed[asked]))
+        networks.append(network.predict(lessons.placed.take(asked)))
+    reached, order = np.concatenate(truth), np.concatenate(orders)
     slope, intercept = line(order, reached)
     predicted = np.array([np.concatenate(points), intercept + slope * order, np.concatenate(networks)])
-    losses = np.mean((predicted - reached) ** 2, axis=1)
-    return LeftOut(slope, intercept, likelihoods(losses, len(lessons.datasets)))
+    return LeftOut(slope, intercept, reached, predicted, len(set(lessons.placed.datasets)))
 
 
-def taught(curves: Sequence[Curve], seed: int, target: Target) -> NetworkExpert:
-    """A network that has learned points of ``curves``, in a shuffled order."""
-    points = network_lessons(curves)
-    order = np.random.default_rng(seed).permutation(len(points))
-    shuffled = [points[index] for index in order]
-    return NetworkExpert.new(seed).taught(shuffled, np.array([target(point) for point in shuffled]))
+def _folds(known: Experience, lessons: Lessons) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[str, ...]]]:
+    """For each part of the datasets: which placed points are of others, which are its own, and the part."""
+    of = lessons.placed.datasets
+    datasets = sorted(set(of))
+    found = []
+    for part in folds_of(datasets):
+        # Of a single dataset nothing can be left out.
+        out = part if len(part) < len(datasets) else ()
+        found.append((~np.isin(of, out), np.isin(of, part), out))
+    return found
 
 
 def line(places: Floats, reached: Floats) -> tuple[float, float]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from nasoa_runtime.boundary import DatasetStatistics
 from nasoa_runtime.documents.outcomes import ModelFacts
 from nasoa_runtime.online.candidates import Candidate, Suggestion
-from nasoa_runtime.online.description import Regimes, describe
+from nasoa_runtime.online.description import describe
 from nasoa_runtime.online.fitting import Fits
 from nasoa_runtime.online.predictor import as_accuracies
+from nasoa_runtime.online.regimes import Regimes
 from nasoa_runtime.online.state import PredictorState
 
 SCORE_STEP = 1e-4
@@ -78,7 +79,7 @@ def rank(
     )
     seconds = np.repeat(np.array(fits.seconds), rates)
     turn = np.tile(_turns(learning_rates, predictor.version), count)
-    predicted = predictor.predict(describe(predictor.encoder.table, models, dataset, regimes))
+    predicted = predictor.predict(describe(models, dataset, regimes))
     rounded = np.round(predicted / SCORE_STEP)
     return Ranking(
         models=tuple(model.name for model in models),

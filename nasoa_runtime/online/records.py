@@ -87,6 +87,8 @@ class RecordedRun:
 Curve = list[RecordedRun]
 """Points of one run, in the order of iterations."""
 COLUMNS = tuple(field.name for field in fields(RecordedRun))
+NUMERIC = frozenset(field.name for field in fields(RecordedRun) if str(field.type).startswith(("float", "bool")))
+"""Columns of numbers; the others hold words, or pairs of numbers."""
 _TYPES: dict[str, str] = {field.name: str(field.type) for field in fields(RecordedRun)}
 
 

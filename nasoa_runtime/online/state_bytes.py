@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,59 +17,156 @@ from numpy.typing import NDArray
 from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.documents.base import dump as dump_document
 from nasoa_runtime.documents.base import load as load_document
-from nasoa_runtime.documents.predictor import PredictorMeta, StoredFeature
+from nasoa_runtime.documents.predictor import (
+    PredictorMeta,
+    StoredFeature,
+    StoredHedge,
+    StoredIntervals,
+    StoredResiduals,
+)
 from nasoa_runtime.online.algorithms import load_predictor
 from nasoa_runtime.online.encoder import Encoder
 from nasoa_runtime.online.errors import UnreadableState
-from nasoa_runtime.online.features import REQUEST_FEATURES, Feature, FeatureTable
+from nasoa_runtime.online.experts import NetworkExpert, Past, TreeExpert
+from nasoa_runtime.online.features import NETWORK_FEATURES, PAPER_FEATURES, Feature, FeatureTable
+from nasoa_runtime.online.forest import Forest
+from nasoa_runtime.online.hedged import Hedged
+from nasoa_runtime.online.intervals import Intervals
+from nasoa_runtime.online.paper import PaperPredictor
+from nasoa_runtime.online.predictor import AdaptiveMLP
+from nasoa_runtime.online.residuals import Residuals
 from nasoa_runtime.online.state import PredictorState
 
 _LARGEST_BYTES = 1 << 28
 
 
 def dump(state: PredictorState) -> bytes:
-    """The state as npz; :func:`load` is the way back."""
+    """The state as npz; :func:`load` is the way back. Trees are named by their digest and stored apart."""
+    predictor = state.predictor
+    paper = predictor if isinstance(predictor, PaperPredictor) else predictor.network
+    encoder = paper.encoder
     meta = PredictorMeta(
         algorithm=state.algorithm,
         version=state.version,
         layout_version=state.layout_version,
-        layout=state.encoder.layout,
-        table=tuple(_told(feature) for feature in state.encoder.table),
-        models=state.encoder.models,
+        layout=encoder.layout,
+        table=tuple(_told(feature) for feature in encoder.table),
+        models=encoder.models,
         applied_uids=state.applied_uids,
         warm_start=state.warm_start,
+        intervals=StoredIntervals(width=state.intervals.width, start=state.intervals.start),
+        adoptions=state.adoptions,
+        hedge=_stored_hedge(predictor) if isinstance(predictor, Hedged) else None,
     )
-    arrays: dict[str, NDArray[Any]] = {f"network.{name}": value for name, value in sorted(state.network.dump().items())}
-    arrays["encoder.counts"] = state.encoder.counts
-    arrays["encoder.means"] = state.encoder.means
-    arrays["encoder.squares"] = state.encoder.squares
+    arrays: dict[str, NDArray[Any]] = {f"network.{name}": value for name, value in sorted(paper.network.dump().items())}
+    arrays["encoder.counts"] = encoder.counts
+    arrays["encoder.means"] = encoder.means
+    arrays["encoder.squares"] = encoder.squares
+    if isinstance(predictor, Hedged):
+        arrays["hedge.weights"] = predictor.weights
+        arrays["past.rows"] = predictor.network.past.rows
+        arrays["past.accuracies"] = predictor.network.past.accuracies
     arrays["meta"] = np.frombuffer(dump_document(meta), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def load(content: bytes, table: FeatureTable = REQUEST_FEATURES) -> PredictorState:
-    """Read what :func:`dump` wrote of a predictor whose features are ``table``'s.
+def load(
+    content: bytes,
+    forest_of: Callable[[str], Forest] | None = None,
+    table: FeatureTable = PAPER_FEATURES,
+    network_table: FeatureTable = NETWORK_FEATURES,
+) -> PredictorState:
+    """Read what :func:`dump` wrote.
+
+    Args:
+        content: the bytes.
+        forest_of: finds trees by their digest; only asked for a ``hedge`` that has some.
+        table: the features of the paper's predictors.
+        network_table: those of the network of ``hedge``.
 
     Raises:
         UnreadableState: with what is wrong; the caller names the object and leaves it alone.
     """
     arrays = _read_arrays(content)
     meta = _read_meta(arrays)
+    table = table if meta.hedge is None else network_table
     problem = _other_features(meta.table, table)
     if problem is not None:
         raise UnreadableState(problem)
-    counts, means, squares = (_statistic(arrays, name, len(table)) for name in ("counts", "means", "squares"))
+    counts, means, squares = (_array(arrays, f"encoder.{name}", len(table)) for name in ("counts", "means", "squares"))
     encoder = Encoder(table, counts, means, squares, meta.models)
     if encoder.layout != meta.layout:
         msg = "the columns' names do not follow from the table of features"
         raise UnreadableState(msg)
     parameters = {name.removeprefix("network."): value for name, value in arrays.items() if name.startswith("network.")}
-    network = load_predictor(meta.algorithm, parameters, encoder.width)
+    intervals = Intervals(meta.intervals.width, meta.intervals.start)
+    predictor: Hedged | PaperPredictor
+    if meta.hedge is None:
+        network = load_predictor(meta.algorithm, parameters, encoder.width)
+        predictor = PaperPredictor(meta.algorithm, encoder, network, intervals)
+    else:
+        network = load_predictor(AdaptiveMLP.algorithm, parameters, encoder.width)
+        predictor = _loaded_hedge(meta, meta.hedge, arrays, encoder, network, intervals, forest_of)
     return PredictorState(
-        meta.algorithm, encoder, network, meta.version, meta.layout_version, meta.applied_uids, meta.warm_start
+        predictor, meta.version, meta.layout_version, meta.applied_uids, meta.warm_start, meta.adoptions
     )
+
+
+def _stored_hedge(predictor: Hedged) -> StoredHedge:
+    network = predictor.network
+    return StoredHedge(
+        seed=network.seed,
+        forest=predictor.forest_digest,
+        residuals=tuple(
+            StoredResiduals(
+                zoo=expert.residuals.zoo,
+                datasets=tuple((name, *figures) for name, figures in expert.residuals.datasets.items()),
+            )
+            for expert in predictor.experts
+        ),
+        past_models=network.past.models,
+        past_seen=network.past.seen,
+    )
+
+
+def _loaded_hedge(
+    meta: PredictorMeta,
+    stored: StoredHedge,
+    arrays: Mapping[str, NDArray[Any]],
+    encoder: Encoder,
+    network: AdaptiveMLP,
+    intervals: Intervals,
+    forest_of: Callable[[str], Forest] | None,
+) -> Hedged:
+    trees: tuple[TreeExpert, ...] = ()
+    if stored.forest is not None:
+        if forest_of is None:
+            msg = f"its trees {stored.forest} are stored apart, and nothing says where"
+            raise UnreadableState(msg)
+        trees = forest_of(stored.forest).experts
+    if len(stored.residuals) != len(trees) + 1:
+        msg = f"it has residuals of {len(stored.residuals)} experts, not of {len(trees) + 1}"
+        raise UnreadableState(msg)
+    *of_trees, of_network = (
+        Residuals(found.zoo, {name: (total, count) for name, total, count in found.datasets})
+        for found in stored.residuals
+    )
+    weights = _array(arrays, "hedge.weights", len(stored.residuals))
+    if (weights < 0).any() or not np.isclose(weights.sum(), 1.0):
+        msg = "the experts' weights must be non-negative and sum to 1"
+        raise UnreadableState(msg)
+    remembered = len(stored.past_models)
+    past = Past(
+        _array(arrays, "past.rows", remembered, len(encoder.table), missing=True),
+        stored.past_models,
+        _array(arrays, "past.accuracies", remembered),
+        stored.past_seen,
+    )
+    expert = NetworkExpert(stored.seed, encoder, network, past, of_network)
+    told = (replace(tree, residuals=own) for tree, own in zip(trees, of_trees, strict=True))
+    return Hedged((*told, expert), weights, intervals, meta.version, stored.forest)
 
 
 def _told(feature: Feature) -> StoredFeature:
@@ -122,9 +220,10 @@ def _read_meta(arrays: Mapping[str, NDArray[Any]]) -> PredictorMeta:
         raise UnreadableState(msg) from error
 
 
-def _statistic(arrays: Mapping[str, NDArray[Any]], name: str, length: int) -> NDArray[np.float64]:
-    value = arrays.get(f"encoder.{name}")
-    if value is None or value.shape != (length,) or value.dtype.kind != "f" or not np.isfinite(value).all():
-        msg = f"the encoder's {name} must be {length} finite floats"
+def _array(arrays: Mapping[str, NDArray[Any]], name: str, *shape: int, missing: bool = False) -> NDArray[np.float64]:
+    value = arrays.get(name)
+    usable = value is not None and value.shape == shape and value.dtype.kind == "f"
+    if value is None or not usable or not (missing or np.isfinite(value).all()):
+        msg = f"{name} must be {' x '.join(map(str, shape))} finite floats"
         raise UnreadableState(msg)
     return value.astype(np.float64)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 MEMBERS = 3
 """Boosters of different seeds, whose mean predicts: a choice among a hundred should not hang on one seed's sampling."""
-ROUNDS = 200
+ROUNDS = 80
 _PARAMETERS: dict[str, Any] = {
     "objective": "regression",
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "num_leaves": 31,
     "min_data_in_leaf": 20,
     # Two columns, drop and stoch_norm, decide more than all others: most trees must be offered both.

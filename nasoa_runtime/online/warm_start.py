@@ -1,136 +1,196 @@
-"""What a zoo's predictor knows before its first request: real outcomes from elsewhere, learned in the ordinary way.
+"""What a zoo's predictor knows before its first request: real runs from elsewhere.
 
-A network that has learned nothing ranks candidates by accident. Two packaged files teach it:
+A predictor that has learned nothing ranks candidates by accident. Two packaged files teach it, described as a zoo's own
+runs are (:mod:`nasoa_runtime.online.experience`):
 
-- ``data/quick_tune.csv.gz`` (made by ``benchmarks/warm_start.py --pack``): points of recorded fine-tuning runs of
-  ImageNet models on sixteen datasets. Their optimisers are not ours, so their learning rates are left out.
+- ``data/recorded_runs.csv.gz``: points of all 2,033 recorded fine-tuning runs of ImageNet models on sixteen datasets
+  (Quick-Tune, BSD-3-Clause), with every column.
 - ``data/small_runs.csv.gz`` (made by ``benchmarks/small_runs.py``): small networks from MNIST and Fashion-MNIST to
-  other small datasets, by our optimiser. They say how learning rate, frozen stages and iterations go together where
-  models are small.
+  other small datasets, run as the pods run them. They say how learning rate, frozen stages and iterations go together
+  where models are small, and what a run reaches whose learning rate came down to its end.
 
-The models' sizes tell the two apart, and how far a zoo's own models are from either.
-
-What neither says must not be learned from them: features that no record has start with weights of zero, as a new
-model's column does, and change no prediction until an outcome of the zoo itself shows otherwise. The models are none of
-the zoo's and get no column.
+``hedge`` takes half a minute to learn both, so what that gave for seed 0 is packaged too (``data/start.npz``, and its
+trees beside it), made by ``benchmarks/start.py``. Whatever is fitted to a zoo's outcomes later is fitted to these
+records as well.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from nasoa_runtime.boundary import DatasetStatistics, Regime
+from nasoa_runtime.documents.outcomes import ModelFacts
 from nasoa_runtime.online.algorithms import learned, load_predictor
-from nasoa_runtime.online.description import describe_rows
+from nasoa_runtime.online.description import Batch, describe
 from nasoa_runtime.online.encoder import apply_transforms
-from nasoa_runtime.online.features import REQUEST_FEATURES, FeatureTable, of_rows
-from nasoa_runtime.online.records import open_text
+from nasoa_runtime.online.experience import Experience
+from nasoa_runtime.online.features import PAPER_FEATURES
+from nasoa_runtime.online.forest import Forest, digest_of
+from nasoa_runtime.online.hedged import ALGORITHM, Hedged
+from nasoa_runtime.online.paper import PaperPredictor
+from nasoa_runtime.online.records import open_text, read_curves
+from nasoa_runtime.online.regimes import Regimes
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.state_bytes import load
 
-WARM_START = "quick-tune and small runs"
+WARM_START = "2,033 recorded runs and 620 runs of small networks"
 """What a state's ``warm_start`` says."""
 DATA = Path(__file__).parent / "data"
+RECORDED, SMALL = DATA / "recorded_runs.csv.gz", DATA / "small_runs.csv.gz"
+START, TREES = DATA / "start.npz", DATA / "start.trees.json.gz"
 RECORDED_PASSES, SMALL_PASSES = 2, 8
-"""How often either is learned: there are far fewer runs of small networks."""
+"""How often the paper's predictors learn either: there are far fewer runs of small networks."""
+SMALL_BATCH, SMALL_SIDE = 32, 32
+"""Batch and image size of the runs of small networks."""
+SMALL_PARTS = (30, 80, 200, 600)
+"""Most images a class of their datasets, of which 64 % were trained on."""
 
 
-@dataclass(frozen=True)
-class WarmRecord:
-    """A run, or a point of one; its fields are the files' columns. Accuracies in [0, 1]."""
-
-    source_accuracy: float
-    parameters: int
-    macs: int
-    classes: int
-    images_per_class: float
-    iterations: int
-    """Steps of 32 images."""
-    learning_rate: float
-    """NaN where it is of another optimiser than ours."""
-    frozen_stages: int
-    accuracy: float
-
-    @property
-    def model(self) -> str:
-        """None of the zoo's, so it gets no column."""
-        return ""
-
-
-COLUMNS = tuple(field.name for field in fields(WarmRecord))
-
-
-def warm_started(algorithm: str = "adaptive-mlp", seed: int = 0, models: Sequence[str] = ()) -> PredictorState:
-    """A new zoo's predictor: it has learned the packaged records, and no request (version 0).
-
-    Computed once a process for each algorithm and seed, in one to two seconds; equal arguments give equal bytes.
-    """
+def warm_started(algorithm: str = ALGORITHM, seed: int = 0, models: Sequence[str] = ()) -> PredictorState:
+    """A new zoo's predictor: it has learned the packaged records, and no request (version 0)."""
     return replace(_packaged(algorithm, seed).with_models(models), layout_version=0)
 
 
-def taught(
-    recorded: Sequence[WarmRecord],
-    small: Sequence[WarmRecord],
-    algorithm: str = "adaptive-mlp",
-    seed: int = 0,
-    table: FeatureTable = REQUEST_FEATURES,
-) -> PredictorState:
-    """A new predictor that has learned ``recorded`` and ``small`` several times, shuffled together by ``seed``."""
-    known = [*(RECORDED_PASSES * list(recorded)), *(SMALL_PASSES * list(small))]
-    order = [known[index] for index in np.random.default_rng(seed).permutation(len(known))]
-    fresh = PredictorState.new(algorithm, seed, table)
-    recorded_table = of_rows(table, _column)
-    batch = describe_rows(recorded_table, order)
-    transformed = apply_transforms(recorded_table, batch)
+def packaged_trees() -> bytes:
+    """The trees of the packaged start as they are stored."""
+    return TREES.read_bytes()
+
+
+@lru_cache(maxsize=1)
+def packaged_experience() -> Experience:
+    """All packaged records."""
+    return recorded_runs().joined(small_runs())
+
+
+def recorded_runs() -> Experience:
+    """The packaged points of recorded runs."""
+    return Experience.of_curves(read_curves(RECORDED))
+
+
+def small_runs() -> Experience:
+    """The packaged runs of small networks.
+
+    No two are of one dataset, so those on datasets of one size count as one, within which they are put in order.
+    """
+    descriptions, reached, sizes = [], [], []
+    with open_text(SMALL) as stream:
+        for row in csv.DictReader(stream):
+            classes, mean = int(row["classes"]), float(row["images_per_class"])
+            model = ModelFacts(
+                name="small",
+                source="small",
+                source_accuracy=float(row["source_accuracy"]),
+                parameters=int(row["parameters"]),
+                macs=int(row["macs"]),
+                family="encoding",
+                image_size=SMALL_SIDE,
+            )
+            dataset = DatasetStatistics(
+                digest="0" * 64,
+                classes=classes,
+                images=max(1, round(classes * mean)),
+                validation_images=1,
+                test_images=0,
+                images_per_class_mean=mean,
+                images_per_class_std=0.0,
+            )
+            regime = Regime(
+                model="small",
+                learning_rate=float(row["learning_rate"]),
+                frozen_stages=int(row["frozen_stages"]),
+                steps=int(row["iterations"]),
+                step_seconds=1.0,
+                predicted_accuracy=0.0,
+                weight_decay=5e-4,
+            )
+            described = describe((model,), dataset, Regimes.of((regime,), SMALL_BATCH))
+            # Nothing says how many images each class had.
+            unknown = replace(described, values={**described.values, "images_per_class_std": np.array([np.nan])})
+            descriptions.append(unknown)
+            reached.append(float(row["accuracy"]))
+            most = min(SMALL_PARTS, key=lambda part: abs(math.log(0.64 * part / mean)))
+            sizes.append(f"small networks, {classes} classes of {most} images")
+    runs = replace(joined(descriptions), datasets=np.array(sizes, np.object_))
+    count = len(reached)
+    return Experience(
+        runs,
+        runs.datasets,
+        np.arange(count),
+        runs.values["iterations"],
+        np.array(reached),
+        np.ones(count),
+        np.full(count, np.nan),
+    )
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of one model each as one."""
+    return Batch(
+        {name: np.concatenate([batch.values[name] for batch in batches]) for name in batches[0].values},
+        batches[0].models,
+        np.zeros(sum(len(batch) for batch in batches), np.int64),
+        {name: np.concatenate([batch.words[name] for batch in batches]) for name in batches[0].words},
+        np.concatenate([batch.datasets for batch in batches]),
+    )
+
+
+def taught(algorithm: str, seed: int, recorded: Experience, small: Experience) -> PaperPredictor:
+    """A predictor of the paper's that has learned ends and starts of runs several times, shuffled by ``seed``.
+
+    It is not told of the regularisers that ruin most recorded runs, so it learns only of runs without them; nor of the
+    optimizer, so their learning rates are left out. What no record says must not be learned from them: such features
+    start with weights of zero, as a new model's column does, and change no prediction until an outcome of the zoo
+    itself shows otherwise. The models are none of the zoo's and get no column.
+    """
+    plain = (recorded.runs.values["drop"] == 0) & (recorded.runs.values["stochastic_norm"] == 0)
+    usual = recorded.subset(plain)
+    points = usual.spread(3)
+    batch = usual.at(points)
+    batch = replace(batch, values={**batch.values, "learning_rate": np.full(len(points), np.nan)})
+    runs = batch.joined(small.runs)
+    reached = np.concatenate([usual.reached[points], small.reached])
+    numbers = np.arange(len(runs))
+    passes = np.where(numbers < len(points), RECORDED_PASSES, SMALL_PASSES)
+    order = np.random.default_rng(seed).permutation(np.repeat(numbers, passes))
+    fresh = PaperPredictor.new(algorithm, seed)
+    transformed = apply_transforms(tuple(replace(f, optional=True) for f in PAPER_FEATURES), runs)[order]
     # All are seen before the first is learned, and count as seen from then on: what the network has learned holds
     # in these coordinates, and requests must not move them from under it.
     encoder = fresh.encoder.observe(transformed)
-    rows = encoder.encode_transformed(transformed, batch.models, batch.model_index)
-    unseen = {feature.name for feature in table if _column(feature.name) is None}
+    rows = encoder.encode_transformed(transformed, ("",), np.zeros(len(order), np.int64))
+    unseen = {f.name for f, column in zip(PAPER_FEATURES, transformed.T, strict=True) if np.isnan(column).all()}
     silent = [column for column, name in enumerate(encoder.layout) if name.partition(":")[0] in unseen]
     rows[:, silent] = 0.0
     parameters = fresh.network.dump()
     parameters["first"][:, silent] = 0.0
     network = load_predictor(algorithm, parameters, encoder.width)
-    for row, record in zip(rows, order, strict=True):
-        network = learned(network, row, record.accuracy)
-    return replace(fresh, encoder=encoder, network=network, warm_start=WARM_START)
+    for row, accuracy in zip(rows, reached[order], strict=True):
+        network = learned(network, row, float(accuracy))
+    return replace(fresh, encoder=encoder, network=network)
 
 
-def _column(feature: str) -> str | None:
-    """The files' column that has a feature's value; ``None`` where no record says anything of it."""
-    column = {"images_per_class_mean": "images_per_class"}.get(feature, feature)
-    return column if column in COLUMNS else None
+def packaged_forest(digest: str) -> Forest | None:
+    """The packaged trees, if they are those with this digest."""
+    stored = packaged_trees()
+    return _forest(stored) if digest_of(stored) == digest else None
 
 
-def read_recorded() -> list[WarmRecord]:
-    """The packaged points of recorded runs."""
-    return read(DATA / "quick_tune.csv.gz")
-
-
-def read_small() -> list[WarmRecord]:
-    """The packaged runs of small networks."""
-    return read(DATA / "small_runs.csv.gz")
-
-
-def read(path: Path) -> list[WarmRecord]:
-    """A file of records."""
-    with open_text(path) as stream:
-        return [record_of(row) for row in csv.DictReader(stream)]
-
-
-def record_of(row: Mapping[str, str]) -> WarmRecord:
-    """A row of a file."""
-    numbers: dict[str, Any] = {name: float(row[name] or "nan") for name in COLUMNS}
-    whole = {name: round(numbers[name]) for name in ("parameters", "macs", "classes", "iterations", "frozen_stages")}
-    return WarmRecord(**(numbers | whole))
+@lru_cache(maxsize=2)
+def _forest(stored: bytes) -> Forest:
+    return Forest.load(stored)
 
 
 @lru_cache(maxsize=8)
 def _packaged(algorithm: str, seed: int) -> PredictorState:
-    return taught(read_recorded(), read_small(), algorithm, seed)
+    if algorithm == ALGORITHM and seed == 0:
+        return load(START.read_bytes(), lambda _: _forest(packaged_trees()))
+    if algorithm == ALGORITHM:
+        return PredictorState(Hedged.started(packaged_experience(), seed), warm_start=WARM_START)
+    return PredictorState(taught(algorithm, seed, recorded_runs(), small_runs()), warm_start=WARM_START)

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from nasoa_runtime.boundary import digest
 from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.documents.keys import PredictorKeys
-from nasoa_runtime.documents.outcomes import Outcome, OutcomeRecord
+from nasoa_runtime.documents.outcomes import OutcomeRecord
+from nasoa_runtime.documents.predictor import Adoption
 from nasoa_runtime.online import state_bytes
+from nasoa_runtime.online.hedged import ALGORITHM
 from nasoa_runtime.online.state import APPLIED_WINDOW, PredictorState
 from nasoa_runtime.online.warm_start import warm_started
 from nasoa_runtime.storage.outcomes import PredictorObjects
@@ -40,6 +42,8 @@ class LearnReceipt:
     """The predictor's version after this request was applied, whenever that was."""
     already: bool
     """Whether it had been applied before."""
+    refit_through: int | None = None
+    """The version up to which trees are due to be fitted anew, if they are (:mod:`nasoa_runtime.storage.refits`)."""
 
 
 def read_state(store: ObjectStore, bucket: str, zoo: str, models: Sequence[str] = ()) -> PredictorState:
@@ -70,22 +74,24 @@ def learn_once(
             are.
     """
     objects, uid = _objects(store, bucket, zoo), record.uid
-    outcomes = objects.record(record).runs
+    recorded = objects.record(record)
     for _ in range(ATTEMPTS):
         found = objects.state()
         state = warm_started(models=models) if found is None else objects.parsed(found)
         applied = _applied_version(objects, state, uid)
         if applied is not None:
             objects.mark(uid, applied)
-            return LearnReceipt(applied, already=True)
-        if not outcomes:
+            return LearnReceipt(applied, already=True, refit_through=state.refit_due)
+        if not recorded.runs:
             objects.mark(uid, state.version)
-            return LearnReceipt(state.version, already=False)
-        learned = state.with_models(models).update(outcomes, uid)
+            return LearnReceipt(state.version, already=False, refit_through=state.refit_due)
+        learned = state.with_models(models).update(recorded)
         _mark_leaving(objects, state, learned)
+        if found is None:
+            objects.keep_trees_of(state)
         if objects.swap(found, state_bytes.dump(learned)):
             objects.mark(uid, learned.version)
-            return LearnReceipt(learned.version, already=False)
+            return LearnReceipt(learned.version, already=False, refit_through=learned.refit_due)
     msg = f"{objects.state_uri}: other requests were learned first {ATTEMPTS} times"
     raise Contended(msg)
 
@@ -95,34 +101,40 @@ def count_outcomes(store: ObjectStore, bucket: str, zoo: str) -> int:
     return sum(1 for _ in _objects(store, bucket, zoo).recorded_uids())
 
 
-def read_outcomes(store: ObjectStore, bucket: str, zoo: str) -> tuple[tuple[str, tuple[Outcome, ...]], ...]:
-    """Every request's UID and outcomes, in the order in which they were applied.
+def read_outcomes(store: ObjectStore, bucket: str, zoo: str) -> tuple[OutcomeRecord, ...]:
+    """What every request showed, in the order in which they were applied.
 
     Those recorded but not applied yet come last, in the order in which they were recorded.
 
     Raises:
         UnreadableDocumentError: a record or a marker can't be read.
     """
-    objects = _objects(store, bucket, zoo)
+    return tuple(record for _, record in versions_of_outcomes(_objects(store, bucket, zoo)))
+
+
+def versions_of_outcomes(objects: PredictorObjects) -> list[tuple[float, OutcomeRecord]]:
+    """Every request's record with the version that it produced, in their order; infinity where it was not applied."""
     versions = _remembered_versions(objects)
-    order = []
+    found = []
     for uid in objects.recorded_uids():
-        recorded_at, outcomes = objects.outcomes(uid)
+        record = objects.outcomes(uid)
         version = objects.marked_version(uid)
         version = versions.get(uid) if version is None else version
-        order.append((math.inf if version is None else version, recorded_at, uid, outcomes))
-    return tuple((uid, outcomes) for _, _, uid, outcomes in sorted(order, key=lambda entry: entry[:3]))
+        found.append((math.inf if version is None else float(version), record))
+    return sorted(found, key=lambda entry: (entry[0], entry[1].recorded_at, entry[1].uid))
 
 
 def rebuild(
     store: ObjectStore,
     bucket: str,
     zoo: str,
-    algorithm: str = "adaptive-mlp",
+    algorithm: str = ALGORITHM,
     seed: int = 0,
     models: Sequence[str] = (),
 ) -> PredictorState:
     """Learn everything anew, warm start and recorded outcomes, and make that the zoo's predictor.
+
+    Trees that were adopted are adopted again at the same versions.
 
     What was there, readable or not, is kept under ``predictors/<zoo>/replaced/``. Requests that are learned meanwhile
     are not lost: the swap fails, and the records are read again.
@@ -134,10 +146,15 @@ def rebuild(
     for _ in range(ATTEMPTS):
         found = objects.state()
         state = warm_started(algorithm, seed, models)
-        for uid, outcomes in read_outcomes(store, bucket, zoo):
+        adoptions = {adoption.version: adoption for adoption in _adoptions(objects)}
+        for record in read_outcomes(store, bucket, zoo):
             before = state
-            state = before.update(outcomes, uid) if outcomes else before
+            state = before.update(record) if record.runs else before
             _mark_leaving(objects, before, state)
+            adopted = adoptions.pop(state.version, None) if algorithm == ALGORITHM else None
+            if adopted is not None:
+                state = state.adopting(objects.forest(adopted.digest), adopted.digest, adopted.through)
+        objects.keep_trees_of(state)
         if found is not None:
             objects.keep_replaced(found, digest(found.body))
         if objects.swap(found, state_bytes.dump(state)):
@@ -148,6 +165,17 @@ def rebuild(
 
 def _objects(store: ObjectStore, bucket: str, zoo: str) -> PredictorObjects:
     return PredictorObjects(store, bucket, PredictorKeys(zoo))
+
+
+def _adoptions(objects: PredictorObjects) -> tuple[Adoption, ...]:
+    """Those that the state remembers, if it can be read, and those that are recorded beside it."""
+    found = {adoption.through: adoption for adoption in objects.adoptions()}
+    stored = objects.state()
+    try:
+        remembered = () if stored is None else objects.parsed(stored).adoptions
+    except UnreadableDocumentError:
+        remembered = ()
+    return tuple((found | {adoption.through: adoption for adoption in remembered}).values())
 
 
 def _versions(state: PredictorState) -> dict[str, int]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nasoa_runtime.online.description import Batch
 from nasoa_runtime.online.encoder import MODEL_VALUE, Encoder
 from nasoa_runtime.online.errors import InvalidDescription
-from nasoa_runtime.online.features import REQUEST_FEATURES, Feature
+from nasoa_runtime.online.features import PAPER_FEATURES, Feature
 
 ONE_FEATURE = (Feature("x", "linear", 0.0, 1.0, of="row"),)
 
@@ -32,7 +32,7 @@ def with_value(name, value):
 
 
 def test_the_layout_names_features_then_indicators_then_models():
-    encoder = Encoder.new(REQUEST_FEATURES).grow("a").grow("b")
+    encoder = Encoder.new(PAPER_FEATURES).grow("a").grow("b")
     assert encoder.layout == (
         "source_accuracy",
         "parameters",
@@ -55,19 +55,19 @@ def test_the_layout_names_features_then_indicators_then_models():
 
 
 def test_a_model_is_one_column_and_an_unknown_one_none():
-    encoder = Encoder.new(REQUEST_FEATURES).grow("a").grow("b")
+    encoder = Encoder.new(PAPER_FEATURES).grow("a").grow("b")
     rows = encoded(encoder, a_run("b"), a_run("new"), a_run("a"))
     np.testing.assert_array_equal(rows[:, -2:], [[0, MODEL_VALUE], [0, 0], [MODEL_VALUE, 0]])
 
 
 def test_a_model_gets_its_column_only_once():
     with pytest.raises(ValueError, match="already has a column"):
-        Encoder.new(REQUEST_FEATURES).grow("a").grow("a")
+        Encoder.new(PAPER_FEATURES).grow("a").grow("a")
 
 
 def test_a_missing_value_is_the_running_mean_with_an_indicator():
     similar, unlike = a_run(facts(domain_similarity=0.2)), a_run(facts(domain_similarity=None))
-    encoder = observing(Encoder.new(REQUEST_FEATURES), similar, unlike)
+    encoder = observing(Encoder.new(PAPER_FEATURES), similar, unlike)
     row = encoded(encoder, unlike)[0]
     assert row[column(encoder, "domain_similarity")] == 0.0
     assert row[column(encoder, "domain_similarity:missing")] == 1.0
@@ -86,7 +86,7 @@ def test_a_missing_value_is_the_running_mean_with_an_indicator():
 )
 def test_a_value_that_cannot_be_used_is_named(name, value):
     with pytest.raises(InvalidDescription, match=f"'{name}' has a value that can't be used") as raised:
-        encoded(Encoder.new(REQUEST_FEATURES), with_value(name, value))
+        encoded(Encoder.new(PAPER_FEATURES), with_value(name, value))
     assert raised.value.feature == name
 
 
@@ -107,26 +107,26 @@ def test_standardisation_ends_up_at_the_data_wherever_it_started():
 
 
 def test_an_extreme_value_is_cut_to_four_deviations():
-    encoder = Encoder.new(REQUEST_FEATURES)
+    encoder = Encoder.new(PAPER_FEATURES)
     row = encoded(encoder, a_run(iterations=10**12))[0]
     assert row[column(encoder, "iterations")] == 4.0
 
 
 def test_observing_leaves_the_old_encoder_alone():
-    encoder = Encoder.new(REQUEST_FEATURES)
+    encoder = Encoder.new(PAPER_FEATURES)
     observing(encoder, a_run())
     assert encoder.counts.sum() == 0
 
 
 def test_a_feature_spanning_decades_enters_by_its_logarithm():
-    encoder = Encoder.new(REQUEST_FEATURES)
+    encoder = Encoder.new(PAPER_FEATURES)
     rows = encoded(encoder, *(a_run(learning_rate=rate) for rate in (0.001, 0.01, 0.1)))
     low, middle, high = rows[:, column(encoder, "learning_rate")]
     assert high - middle == pytest.approx(middle - low, abs=1e-6)
 
 
 def test_the_number_of_classes_enters_by_its_logarithm():
-    encoder = Encoder.new(REQUEST_FEATURES)
+    encoder = Encoder.new(PAPER_FEATURES)
     rows = encoded(encoder, *(a_run(dataset=a_dataset(classes)) for classes in (5, 10, 20)))
     low, middle, high = rows[:, column(encoder, "classes")]
     assert high - middle == pytest.approx(middle - low, abs=1e-6)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from described import a_dataset, a_run, an_outcome, batch, facts
+from described import a_dataset, a_record, a_run, an_outcome, batch, facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,14 +29,16 @@ def a_model(name="a", step_seconds=None, inference_seconds_per_image=0.01, param
 
 def with_parameters(state, **changes):
     """The state with some of its network's parameters changed by functions."""
-    parameters = state.network.dump()
+    network = state.predictor.network
+    parameters = network.dump()
     parameters |= {name: change(parameters[name]) for name, change in changes.items()}
-    return dataclasses.replace(state, network=state.network.load(parameters, 0.01, 0.99))
+    changed = dataclasses.replace(state.predictor, network=network.load(parameters, 0.01, 0.99))
+    return dataclasses.replace(state, predictor=changed)
 
 
 def telling_nothing_apart(*models):
     """A predictor that predicts 0.3 for everything."""
-    return with_parameters(PredictorState.new(models=models), head=lambda head: 0 * head)
+    return with_parameters(PredictorState.new("adaptive-mlp", models=models), head=lambda head: 0 * head)
 
 
 def a_request(**changes):
@@ -49,7 +51,7 @@ def planned(request=None, models=None, overheads=FREE, predictor=None, grid=None
         models or [a_model()],
         DATASET,
         overheads,
-        predictor or PredictorState.new(),
+        predictor or PredictorState.new("adaptive-mlp"),
         grid or Grid(),
         **more,
     )
@@ -132,13 +134,13 @@ def test_a_model_that_ran_out_of_memory_is_not_chosen_again():
 
 
 def test_runners_up_differ_and_include_another_model():
-    predictor = PredictorState.new(models=["a", "b"])
+    predictor = PredictorState.new("adaptive-mlp", models=["a", "b"])
     for index in range(80):
         accuracy = {"a": 0.95, "b": 0.1}["ab"[index % 2]]
         outcome = an_outcome(
             accuracy, model=a_model("ab"[index % 2]).facts, dataset=DATASET, frozen_stages=0, iterations=500
         )
-        predictor = predictor.update([outcome], f"{index}")
+        predictor = predictor.update(a_record(f"{index}", outcome))
     schedule = planned(models=[a_model("a"), a_model("b")], predictor=predictor)
     regimes = [(c.model, c.learning_rate, c.frozen_stages) for c in everything(schedule)]
     assert len(set(regimes)) == len(regimes) == 6
@@ -168,7 +170,7 @@ def test_the_order_of_models_does_not_matter():
 
 
 def test_what_is_predicted_is_what_will_be_learned_from():
-    predictor = PredictorState.new(models=["a"])
+    predictor = PredictorState.new("adaptive-mlp", models=["a"])
     chosen = planned(predictor=predictor).chosen
     run = a_run(a_model().facts, DATASET, chosen.learning_rate, chosen.frozen_stages, chosen.iterations)
     assert predictor.predict(batch(run))[0] == pytest.approx(chosen.predicted_accuracy, abs=1e-5)
@@ -219,7 +221,7 @@ some_requests = st.builds(
     frozen_stages=st.none() | st.integers(0, 5),
     steps=st.none() | st.integers(1, 500),
 )
-UNTRAINED = PredictorState.new()
+UNTRAINED = PredictorState.new("adaptive-mlp")
 
 
 @given(request=some_requests, models=zoos, overheads=some_overheads)
@@ -260,13 +262,13 @@ def test_a_grid_without_candidates_is_refused(change):
 
 def test_predictions_rank_by_what_is_above_one_too():
     """Clipping is for people: of two candidates beyond 1 the better one is taken, though it costs more."""
-    predictor = PredictorState.new(models=["a", "b"])
+    predictor = PredictorState.new("adaptive-mlp", models=["a", "b"])
     grid = Grid(learning_rates=(0.01,), frozen_stages=(0,), fractions=(1.0,))
     models = [a_model("a", {0: 0.2}), a_model("b", {0: 0.5})]
     for index in range(40):
         for model, accuracy in zip(models, (0.2, 1.0), strict=True):
             outcome = an_outcome(accuracy, model=model.facts, dataset=DATASET, frozen_stages=0, iterations=500)
-            predictor = predictor.update([outcome], f"{index}-{model.name}")
+            predictor = predictor.update(a_record(f"{index}-{model.name}", outcome))
     predictor = with_parameters(predictor, head_bias=lambda bias: bias + 2.0)
     chosen = planned(a_request(steps=50), models, predictor=predictor, grid=grid).chosen
     assert (chosen.model, chosen.predicted_accuracy) == ("b", 1.0)

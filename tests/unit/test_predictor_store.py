@@ -12,8 +12,10 @@ from nasoa_runtime.boundary import canonical_json, digest
 from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
 from nasoa_runtime.documents.outcomes import AppliedMarker, OutcomeRecord
 from nasoa_runtime.online import state_bytes
-from nasoa_runtime.online.features import REQUEST_FEATURES, Feature
+from nasoa_runtime.online.features import PAPER_FEATURES, Feature
+from nasoa_runtime.online.paper import PaperPredictor
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.warm_start import packaged_trees
 from nasoa_runtime.storage.predictors import (
     LearnReceipt,
     count_outcomes,
@@ -53,12 +55,18 @@ def test_learning_writes_a_record_a_state_and_a_marker(store):
     record = a_record("uid-1", an_outcome(0.5), an_outcome(0.9, model="b"))
     assert learn(store, record).version == 1
     assert keys(store) == {
-        f"predictors/fashion/{end}" for end in ("outcomes/uid-1.json", "state.npz", "applied/uid-1.json")
+        f"predictors/fashion/{end}"
+        for end in (
+            "outcomes/uid-1.json",
+            f"models/{digest(packaged_trees())}.json.gz",
+            "state.npz",
+            "applied/uid-1.json",
+        )
     }
     assert load(OutcomeRecord, store.get(RECORD).body, RECORD) == record
     assert load(AppliedMarker, store.get(MARKER).body, MARKER) == AppliedMarker(uid="uid-1", version=1)
     state = read_state(store, "sys", "fashion")
-    assert (state.version, state.applied_uids, state.encoder.models) == (1, ("uid-1",), ("a", "b"))
+    assert (state.version, state.applied_uids) == (1, ("uid-1",))
 
 
 def test_what_was_recorded_first_counts(store):
@@ -67,7 +75,7 @@ def test_what_was_recorded_first_counts(store):
     again = learn(store, a_record("uid-1", an_outcome(0.9)))
     assert (again.version, again.already) == (1, True)
     assert store.get(STATE).body == before
-    assert [outcome.accuracy for _, runs in read_outcomes(store, "sys", "fashion") for outcome in runs] == [0.5]
+    assert [outcome.accuracy for record in read_outcomes(store, "sys", "fashion") for outcome in record.runs] == [0.5]
 
 
 def test_a_request_that_showed_nothing_counts_as_learned_and_leaves_the_version(store):
@@ -125,7 +133,7 @@ def test_a_marker_that_was_changed_is_named_and_left_alone(store, spoil):
 
 def a_state_of_another_version():
     more = Feature("colour", "linear", 0.0, 1.0, of="dataset")
-    return state_bytes.dump(PredictorState.new(table=(*REQUEST_FEATURES, more)))
+    return state_bytes.dump(PredictorState(PaperPredictor.new("adaptive-mlp", 0, (*PAPER_FEATURES, more))))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +162,7 @@ def test_outcomes_are_read_in_the_order_in_which_they_were_learned_and_rebuilt_i
     for number in (4, 3):
         record = a_record(f"uid-{number}", an_outcome(), recorded_at=START + timedelta(hours=9 - number))
         store.create(f"{BASE}/outcomes/uid-{number}.json", dump(record))
-    recorded = [uid for uid, _ in read_outcomes(store, "sys", "fashion")]
+    recorded = [record.uid for record in read_outcomes(store, "sys", "fashion")]
     assert recorded == ["uid-2", "uid-0", "uid-1", "uid-4", "uid-3"]
     before = read_state(store, "sys", "fashion")
     after = rebuild(store, "sys", "fashion")

@@ -68,7 +68,7 @@ def contrary(monkeypatch):
 def suggested(strategy):
     choices = [ModelChoice(model, {0: 0.2, 5: 0.1}, 0.001) for model in MODELS]
     request = Request(60.0, 32, strategy=strategy)
-    return suggest(request, choices, a_dataset(), Overheads(1.0, 1.0), PredictorState.new())
+    return suggest(request, choices, a_dataset(), Overheads(1.0, 1.0), PredictorState.new("adaptive-mlp"))
 
 
 def reported(*accuracies):
