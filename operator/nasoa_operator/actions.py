@@ -26,9 +26,23 @@ LONGEST_REASON = 1500
 class Actions:
     """Carries out actions. Blocking: called in a thread."""
 
-    def __init__(self, documents: DocumentStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        documents: DocumentStore,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        refit: Callable[[str], None] | None = None,
+    ) -> None:
+        """Act on what is in ``documents``.
+
+        Args:
+            documents: the system bucket's.
+            clock: the time.
+            refit: called with a zoo's name when its predictor's trees are due to be fitted anew; without it that is
+                left to other operators.
+        """
         self._documents = documents
         self._clock = clock
+        self._refit = refit
 
     def carry_out(self, action: Action) -> Event | None:
         """Do it, and say so."""
@@ -43,6 +57,8 @@ class Actions:
     def _learn(self, action: Learn) -> Event:
         store, bucket, record = self._documents.store, self._documents.bucket, action.record
         receipt = learn_once(store, bucket, record.zoo, record)
+        if receipt.refit_through is not None and self._refit is not None:
+            self._refit(record.zoo)
         self._documents.create(action.receipt_key, Learned(version=receipt.version))
         if not record.runs:
             return Event("NothingLearned", "no run showed an accuracy, so the predictor stays as it is", "learn")

@@ -17,6 +17,7 @@ STEP_TIME_DIFFERENCE = Histogram(
     "Scraped step time minus the one that the pod reported at its end.",
     buckets=(-0.1, -0.01, -0.001, -0.0001, 0.0, 0.0001, 0.001, 0.01, 0.1),
 )
+REFITS = Counter("nasoa_operator_refits", "Refits of a predictor's trees, by how they ended.", ["outcome"])
 STEP_TIMES = Counter("nasoa_operator_step_times", "Step times recorded, by where they came from.", ["source"])
 
 

@@ -21,8 +21,10 @@ from nasoa_operator.cluster import Cluster, ClusterError
 from nasoa_operator.controllers import RequestController, SearchController
 from nasoa_operator.health import Health
 from nasoa_operator.jobs import OWNER_KIND_LABEL, OWNER_UID_LABEL
+from nasoa_operator.observe import in_thread
 from nasoa_operator.ports import ClusterPort, StepTimesPort
 from nasoa_operator.reconcile import Controller, Reconciler
+from nasoa_operator.refits import Refits
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
 from nasoa_operator.workqueue import Key, WorkQueue
@@ -41,14 +43,15 @@ def reconciler_over(
     store: ObjectStore,
     step_times: StepTimesPort,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    refit: Callable[[str], None] | None = None,
 ) -> Reconciler:
-    """What an operator does, over a world that may be real or in memory."""
+    """What an operator does, over a world that may be real or in memory; ``refit`` as :class:`Actions` has it."""
     documents = DocumentStore(store, settings.system_bucket)
     controllers: dict[str, Controller[Any]] = {
         "NASSearch": SearchController(cluster, documents, step_times, settings),
         "FineTuneRequest": RequestController(cluster, documents, step_times, settings),
     }
-    return Reconciler(cluster, documents, Actions(documents, clock), controllers, clock)
+    return Reconciler(cluster, documents, Actions(documents, clock, refit), controllers, clock)
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Operator:
     reconciler: Reconciler
     queue: WorkQueue
     health: Health
+    refits: Refits
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -75,10 +79,12 @@ class Operator:
         )
         store.on_request(lambda operation: metrics.S3_REQUESTS.labels(operation).inc())
         session = aiohttp.ClientSession()
-        reconciler = reconciler_over(settings, cluster, store, StepTimes(session, settings.prometheus_url))
+        refits = Refits()
+        step_times = StepTimes(session, settings.prometheus_url)
+        reconciler = reconciler_over(settings, cluster, store, step_times, refit=refits.start)
         lease = f"nasoa-operator-{socket.gethostname()[:40].lower()}-{os.getpid()}"
         health = Health(lease)
-        operator = cls(settings, cluster, session, reconciler, WorkQueue(), health)
+        operator = cls(settings, cluster, session, reconciler, WorkQueue(), health, refits)
         await health.serve(settings.health_host, settings.health_port)
         operator.tasks = [
             asyncio.create_task(operator._resync(), name="resync"),
@@ -95,6 +101,7 @@ class Operator:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        await in_thread(self.refits.stop)
         with contextlib.suppress(ClusterError):
             await self.cluster.delete_lease(self.settings.namespace, self.health.lease)
         await self.health.close()
