@@ -18,6 +18,9 @@ STEP_TIME_DIFFERENCE = Histogram(
     buckets=(-0.1, -0.01, -0.001, -0.0001, 0.0, 0.0001, 0.001, 0.01, 0.1),
 )
 STEP_TIMES = Counter("nasoa_operator_step_times", "Step times recorded, by where they came from.", ["source"])
+TASK_RESTARTS = Counter(
+    "nasoa_background_task_restarts", "Background tasks that ended and were started again.", ["task"]
+)
 
 
 def observe_document(kind: str, document: Document) -> None:

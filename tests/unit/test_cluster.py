@@ -1,9 +1,9 @@
 """What the operator makes of an API server, or of a proxy before it, that misbehaves."""
 
-import asyncio
 import contextlib
 
 import pytest
+from api_server import an_answer, an_api_server
 from kubernetes.aio import client
 
 from nasoa_operator.cluster import Cluster, ClusterError
@@ -12,32 +12,14 @@ PATH = "/apis/nasoa.io/v1alpha1/nassearches"
 HTML = b"<html><body>Bad Gateway</body></html>"
 
 
-def an_answer(status: str, body: bytes, length: int | None = None) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
-    return head.encode() + body
-
-
 @contextlib.asynccontextmanager
 async def a_cluster(answer: bytes | None):
-    """A client of a server that gives every connection these bytes and hangs up; ``None`` keeps it waiting."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            if answer is None:
-                await reader.read()
-            else:
-                writer.write(answer)
-                await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
+    """A client of a server that answers so; ``None`` keeps it waiting."""
     patience = 0.05 if answer is None else 30.0
-    cluster = Cluster(client.ApiClient(client.Configuration(host=f"http://{host}:{port}")), timeout_seconds=patience)
-    yield cluster
-    await cluster.close()
-    server.close()
+    async with an_api_server(answer) as server:
+        cluster = Cluster(client.ApiClient(client.Configuration(host=server.address)), timeout_seconds=patience)
+        yield cluster
+        await cluster.close()
 
 
 @pytest.mark.parametrize(
