@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from pydantic import ValidationError
 
-from nasoa_runtime.boundary import ProbeResult
+from nasoa_runtime.boundary import BoundaryError, ProbeResult, load_result
+from nasoa_runtime.boundary.programs import PROGRAM
 from nasoa_runtime.cli import local
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
 from nasoa_runtime.cli.request import NamedRequest, read_request
-from nasoa_runtime.documents.base import FORMAT_VERSION, first_problem, load
+from nasoa_runtime.documents.base import FORMAT_VERSION, load
 from nasoa_runtime.documents.keys import RequestKeys
 from nasoa_runtime.documents.request import Probe
+from nasoa_runtime.documents.steps import PROBE
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
 from nasoa_runtime.planning import suggest_for, why_nothing_fits
@@ -116,14 +117,16 @@ def read_probe(path: Path) -> ProbeResult:
     body = path.read_bytes()
     try:
         document = json.loads(body)
-        if isinstance(document, dict) and FORMAT_VERSION in document:
-            return load(Probe, body, str(path)).result
-        if isinstance(document, dict):
-            document.pop("program", None)  # A pod's result names its program.
-        return ProbeResult.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        msg = f"{path}: this is not a probe's result: {first_problem(error)}"
-        raise RefusedError(msg) from error
     except ValueError as error:
         msg = f"{path}: not JSON: {error}"
+        raise RefusedError(msg) from error
+    if isinstance(document, dict):
+        if FORMAT_VERSION in document:
+            return load(Probe, body, str(path)).result
+        document.setdefault(PROGRAM, PROBE.program)  # A pod names its program; whoever writes by hand need not.
+    try:
+        return cast("ProbeResult", load_result(json.dumps(document), PROBE.program))
+    except BoundaryError as error:
+        problem = str(error).removeprefix(f"{PROBE.program}.")
+        msg = f"{path}: this is not a probe's result: {problem}"
         raise RefusedError(msg) from error

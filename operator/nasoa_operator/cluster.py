@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from nasoa_operator import metrics
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 PAGE = 500
+SHOWN_BYTES = 100
+"""How much is shown of an answer that can't be read."""
 
 
 class ClusterError(Exception):
@@ -76,25 +79,23 @@ class Cluster:
         """One call; the decoded answer.
 
         Raises:
-            ClusterError: for any status above 299, and with status 0 where the server can't be reached.
+            ClusterError: for any status above 299, and with status 0 where no whole answer of the API server has come.
         """
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], None, method, None)
         metrics.API_REQUESTS.labels(method).inc()
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], None, method, None)
             response = await self._api.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=self._timeout
             )
             content = await response.read()
         except client.ApiException as error:
             raise ClusterError(error.status or 0, str(error.reason)) from error
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(0, f"the API server can't be reached: {error}") from error
-        document = json.loads(content) if content else {}
-        if response.status > 299:
-            raise ClusterError(response.status, str(document.get("message", response.reason)))
-        return document
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            # Some of these have no words of their own.
+            raise ClusterError(0, f"the API server can't be reached: {type(error).__name__}: {error}") from error
+        return answer_of(response.status, response.reason, content)
 
     # --- our kinds ---
 
@@ -239,6 +240,25 @@ class Cluster:
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
         await self.request("PATCH", path, body=dict(body), content_type="application/merge-patch+json")
+
+
+def answer_of(status: int, reason: str | None, content: bytes) -> Any:
+    """The decoded content of an answer; a proxy on the way may have answered in the API server's stead.
+
+    Raises:
+        ClusterError: for any status above 299, and with status 0 where the content is no JSON object.
+    """
+    try:
+        document = json.loads(content) if content else {}
+    except ValueError:
+        document = None
+    if status > 299:
+        words = document.get("message") if isinstance(document, dict) else None
+        raise ClusterError(status, str(words or reason))
+    if not isinstance(document, dict):
+        start = content[:SHOWN_BYTES].decode(errors="replace")
+        raise ClusterError(0, f"what answers in the API server's stead gives what is not a JSON object: {start}")
+    return document
 
 
 def in_cluster() -> bool:

@@ -19,6 +19,9 @@ STEP_TIME_DIFFERENCE = Histogram(
 )
 REFITS = Counter("nasoa_operator_refits", "Refits of a predictor's trees, by how they ended.", ["outcome"])
 STEP_TIMES = Counter("nasoa_operator_step_times", "Step times recorded, by where they came from.", ["source"])
+TASK_RESTARTS = Counter(
+    "nasoa_background_task_restarts", "Background tasks that ended and were started again.", ["task"]
+)
 
 
 def observe_document(kind: str, document: Document) -> None:

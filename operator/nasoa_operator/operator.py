@@ -1,4 +1,4 @@
-"""One running operator: its connections, its queue and workers, its resync task and its health."""
+"""One running operator: its connections, its queue, its supervised tasks and its health."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from nasoa_operator.reconcile import Controller, Reconciler
 from nasoa_operator.refits import Refits
 from nasoa_operator.settings import Settings
 from nasoa_operator.step_times import StepTimes
+from nasoa_operator.supervision import supervised
 from nasoa_operator.workqueue import Key, WorkQueue
 from nasoa_runtime.api.kinds import PLURALS
 from nasoa_runtime.storage.documents import DocumentStore
@@ -66,6 +67,8 @@ class Operator:
     health: Health
     refits: Refits
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    resyncs: Iterator[int] = field(default_factory=itertools.count)
+    """Numbers of the resyncs. They go on where the task is started again, so that resting objects keep their turns."""
 
     @classmethod
     async def start(cls, settings: Settings, environment: Mapping[str, str] = os.environ) -> Operator:
@@ -87,10 +90,10 @@ class Operator:
         operator = cls(settings, cluster, session, reconciler, WorkQueue(), health, refits)
         await health.serve(settings.health_host, settings.health_port)
         operator.tasks = [
-            asyncio.create_task(operator._resync(), name="resync"),
-            asyncio.create_task(operator._heartbeat(lease), name="heartbeat"),
+            asyncio.create_task(supervised("resync", operator._resync), name="resync"),
+            asyncio.create_task(supervised("heartbeat", operator._heartbeat), name="heartbeat"),
             *(
-                asyncio.create_task(operator.queue.work(reconciler.reconcile), name=f"worker-{n}")
+                asyncio.create_task(supervised("worker", operator._work), name=f"worker-{n}")
                 for n in range(settings.workers)
             ),
         ]
@@ -121,9 +124,13 @@ class Operator:
         if owners and OWNER_UID_LABEL in labels and labels.get(OWNER_KIND_LABEL) in PLURALS:
             self.queue.add(Key(labels[OWNER_KIND_LABEL], metadata["namespace"], owners[0]["name"]))
 
+    async def _work(self) -> None:
+        """Bring on one object after another."""
+        await self.queue.work(self.reconciler.reconcile)
+
     async def _resync(self) -> None:
         """The backstop: look at everything now and then, whatever the watches have missed."""
-        for resync in itertools.count():
+        for resync in self.resyncs:
             with contextlib.suppress(ClusterError):
                 await self._look_at_everything(resync)
             self.health.tick()
@@ -140,8 +147,9 @@ class Operator:
         self.reconciler.forget_all_but(living)
         self.health.reads_succeed = True
 
-    async def _heartbeat(self, lease: str) -> None:
+    async def _heartbeat(self) -> None:
         """Renew the operator's own Lease; that it comes back through the watch shows that watches live."""
+        lease = self.health.lease
         while True:
             spec = {
                 "holderIdentity": lease,

@@ -34,6 +34,10 @@ def with_outcome(outcome, kind, index=0, steps=None):
     return program
 
 
+def find(conditions, kind):
+    return next(condition for condition in conditions if condition["type"] == kind)
+
+
 @pytest.fixture(scope="module")
 def whole():
     simulation = Simulation(SMALL)
@@ -117,8 +121,7 @@ def test_a_dataset_that_cannot_be_used_fails_the_search_with_the_pods_words():
     bad = PodOutcome(0, failure="BadInput", field="dataset.uri", message=words)
     status = Simulation(SMALL, program=with_outcome(bad, EvaluateInput)).end()
     assert (status["phase"], status["message"]) == ("Failed", f"spec.dataset.uri: {words}")
-    failed = next(c for c in status["conditions"] if c["type"] == "Failed")
-    assert failed["reason"] == "InvalidDataset"
+    assert find(status["conditions"], "Failed")["reason"] == "InvalidDataset"
 
 
 def test_a_space_with_fewer_members_than_wanted_ends_and_says_so():
@@ -168,6 +171,30 @@ def test_a_profiling_pod_that_fails_stops_the_search_with_its_words():
     status = Simulation(SMALL, program=with_outcome(failed, ProfileInput)).end()
     assert status["phase"] == "Failed"
     assert status["message"] == "block-g0000-profile0: Error: exit code 1 (Error)"
+
+
+@pytest.mark.parametrize("step", ["block-g0000-profile0", "table"])
+def test_a_profiling_pod_that_can_not_use_its_input_stops_the_search_with_the_field_to_blame(step):
+    bad = PodOutcome(0, failure="BadInput", field="dataset.uri", message="no class folders")
+    status = Simulation(SMALL, program=with_outcome(bad, ProfileInput, steps=step)).end()
+    assert (status["phase"], status["message"]) == ("Failed", "spec.dataset.uri: no class folders")
+    assert find(status["conditions"], "Failed")["reason"] == "InvalidDataset"
+
+
+@pytest.mark.parametrize("step", ["block-g0000-profile0", "table"])
+def test_an_invalid_result_of_a_profiling_pod_is_tried_once_more(step):
+    invalid = PodOutcome(0, failure="InvalidResult", message="not JSON")
+    simulation = Simulation(SMALL, program=with_outcome(invalid, ProfileInput, steps=step))
+    assert simulation.end()["phase"] == "Succeeded"
+    assert simulation.created.count(f"{step}-retry") == 1
+
+
+@pytest.mark.parametrize("step", ["block-g0000-profile0", "table"])
+def test_a_result_of_a_profiling_pod_that_stays_invalid_stops_the_search(step):
+    invalid = PodOutcome(0, failure="InvalidResult", message="not JSON")
+    status = Simulation(SMALL, program=with_outcome(invalid, ProfileInput, steps=(step, f"{step}-retry"))).end()
+    assert status["message"].startswith(f"{step}: InvalidResult: Invalid JSON")
+    assert find(status["conditions"], "Failed")["reason"] == "ProfilingFailed"
 
 
 def test_a_search_that_fails_leaves_no_job_as_nobody_looks_at_it_again():

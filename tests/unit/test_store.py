@@ -94,12 +94,14 @@ def test_a_range_behind_the_end_of_an_object_is_an_error(store: ObjectStore) -> 
         store.get_range("s3://state/empty", 0, 10)
 
 
-def test_listing_goes_on_behind_a_thousand_objects(served: S3Store) -> None:
-    for number in range(1005):
+def test_listing_goes_on_behind_a_full_page(served: S3Store, monkeypatch) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # A server answers with a thousand, unless told otherwise.
+    pages = []
+    served.on_request(pages.append)
+    for number in range(25):
         served.put(f"s3://state/many/{number:04d}", b"")
-    assert [listed.key for listed in served.list("s3://state/many/")] == [
-        f"many/{number:04d}" for number in range(1005)
-    ]
+    assert [listed.key for listed in served.list("s3://state/many/")] == [f"many/{number:04d}" for number in range(25)]
+    assert pages.count("ListObjectsV2") == 3
 
 
 def test_what_was_created_first_counts(store: ObjectStore) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nasoa_operator import composing
+from nasoa_operator.composing import condition
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.observed_jobs import first_blockage
-from nasoa_operator.obstacles import ACCEPTED, Obstacle, hindered, without_obstacles
+from nasoa_operator.obstacles import Obstacle
 from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
-from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.api.conditions import Condition, Truth, set_condition
+from nasoa_runtime.api.conditions import Condition
 from nasoa_runtime.api.finetune_status import (
     Alternative,
     ChosenSchedule,
@@ -38,41 +39,30 @@ def compose(
     observed: ObservedRequest | None = None,
     obstacle: Obstacle | None = None,
 ) -> dict[str, Any]:
-    """The status of a request, whole: the one function that composes it.
-
-    Args:
-        before: the status as it was read.
-        generation: of the object that this status describes.
-        now: the time of conditions that change.
-        observed: everything that is known; without it, what was known before stays, and the obstacle is told.
-        obstacle: what keeps the request from going on.
-    """
+    """The status of a request, whole, from the one that was read; :func:`composing.compose` says of what else."""
     known = FineTuneRequestStatus.read(before)
-    if observed is None or (obstacle is not None and obstacle.condition == ACCEPTED):
-        return hindered(known, obstacle, generation, now, observed=observed is not None).to_manifest()
-    phase, message = phase_and_message(observed)
-    ended = phase in TERMINAL
-    conditions = conditions_of(observed, known.conditions, phase, message)
-    status = FineTuneRequestStatus(
-        observed_generation=generation,
-        phase=phase,
-        conditions=tuple(without_obstacles(conditions, generation, now, ended=ended, still=obstacle)),
-        statistics=statistics(observed),
-        schedule=schedule(observed),
-        progress=progress(observed),
-        result=result(observed),
-        predictor=versions(observed),
-        start_time=known.start_time or timestamp(now),
-        completion_time=known.completion_time or (timestamp(now) if ended else None),
-        message=message if obstacle is None else obstacle.text,
-    )
-    return status.to_manifest()
+    return composing.compose(known, generation, now, describe, observed, obstacle)
 
 
 def status_of(observed: ObservedRequest, problem: Problem | None = None) -> dict[str, Any]:
     """The status that a plan writes; ``problem`` says why the request is not accepted."""
     obstacle = first_blockage(observed.jobs.values()) if problem is None else problem.obstacle
     return compose(observed.status, observed.object_generation, observed.now, observed, obstacle)
+
+
+def describe(observed: ObservedRequest, known: FineTuneRequestStatus) -> FineTuneRequestStatus:
+    """What the records, Jobs and metrics of a request come to."""
+    phase, message = phase_and_message(observed)
+    return FineTuneRequestStatus(
+        phase=phase,
+        conditions=tuple(conditions_of(observed, known.conditions, phase, message)),
+        statistics=statistics(observed),
+        schedule=schedule(observed),
+        progress=progress(observed),
+        result=result(observed),
+        predictor=versions(observed),
+        message=message,
+    )
 
 
 def phase_and_message(observed: ObservedRequest) -> tuple[RequestPhase, str]:
@@ -111,13 +101,6 @@ def conditions_of(
     if phase == "Succeeded":
         return condition(observed, conditions, "Complete", "True", "Succeeded", message)
     return conditions
-
-
-def condition(
-    observed: ObservedRequest, before: Sequence[Condition], kind: str, truth: Truth, reason: str, message: str
-) -> list[Condition]:
-    """``before`` with one condition set for the observed object."""
-    return set_condition(before, kind, truth, reason, message, observed.object_generation, observed.now)
 
 
 def statistics(observed: ObservedRequest) -> ProbeFindings | None:

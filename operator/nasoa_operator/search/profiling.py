@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from nasoa_operator.observed_jobs import ObservedJob
 from nasoa_operator.plan import Event, Manifest, Plan
@@ -39,19 +40,11 @@ def within_step_time(measured: Sequence[MeasuredArchitecture], phase: PhaseSpec)
 def profile(observed: ObservedSearch, level: Level, generation: int, index: int, proposed: Proposals) -> Plan:
     """Have a list measured on the reference device, and record what was measured."""
     step = profile_step(level, generation, index)
-    job = latest_try(observed.jobs, step)
-    if job is None:
-        return Plan(jobs=(profile_job(observed, level, step, proposed),))
-    if not job.finished:
-        return Plan()
-    outcome = job.outcomes[0]
-    if not isinstance(outcome.result, ProfileResult):
-        if outcome.failure == "InvalidResult" and job.step == str(step):
-            return Plan(jobs=(profile_job(observed, level, step.again(), proposed),))
-        if outcome.failure == "BadInput":
-            return stop(observed, *bad_input(outcome))
-        return stop(observed, "ProfilingFailed", f"{step}: {outcome.failure}: {outcome.message}")
-    record = profile_record(job, outcome.result, proposed)
+    found = measured_by_pod(observed, step, partial(profile_job, observed, level, proposed=proposed))
+    if isinstance(found, Plan):
+        return found
+    job, result = found
+    record = profile_record(job, result, proposed)
     limit = phase_of(observed, level).max_step_time
     met = len(within_step_time(record.measurements, phase_of(observed, level)))
     failed = sum(m.failure is not None for m in record.measurements)
@@ -60,6 +53,34 @@ def profile(observed: ObservedSearch, level: Level, generation: int, index: int,
     )
     event = Event("StepTimesMeasured", message, str(step))
     return observed.write(SearchPart("profile", level, generation, index), record, event)
+
+
+def measured_by_pod(
+    observed: ObservedSearch, step: Step, job_of: Callable[[Step], Manifest]
+) -> tuple[ObservedJob, ProfileResult] | Plan:
+    """The Job of a profiling step and what its pod has measured; before that, the plan that leads there.
+
+    An invalid result is asked for once more. Any other failure stops the search, as nothing can follow without the
+    figures.
+
+    Args:
+        observed: the search.
+        step: the step's first try.
+        job_of: the Job of either try.
+    """
+    job = latest_try(observed.jobs, step)
+    if job is None:
+        return Plan(jobs=(job_of(step),))
+    if not job.finished:
+        return Plan()
+    outcome = job.outcomes[0]
+    if isinstance(outcome.result, ProfileResult):
+        return job, outcome.result
+    if outcome.failure == "InvalidResult" and job.step == str(step):
+        return Plan(jobs=(job_of(step.again()),))
+    if outcome.failure == "BadInput":
+        return stop(observed, *bad_input(outcome))
+    return stop(observed, "ProfilingFailed", f"{step}: {outcome.failure}: {outcome.explanation}")
 
 
 def profile_record(job: ObservedJob, result: ProfileResult, proposed: Proposals) -> Measurements:

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from nasoa_operator import composing
+from nasoa_operator.composing import condition
 from nasoa_operator.observed_jobs import first_blockage
-from nasoa_operator.obstacles import ACCEPTED, Obstacle, hindered, without_obstacles
+from nasoa_operator.obstacles import Obstacle
 from nasoa_operator.problems import Problem
 from nasoa_operator.search.levels import generations_of, level_hypervolume, phase_of, spaces_of
 from nasoa_operator.search.limits import device_seconds
 from nasoa_operator.search.observed import ObservedSearch
-from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.api.conditions import Condition, Truth, set_condition
+from nasoa_runtime.api.conditions import Condition, Truth
 from nasoa_runtime.api.search_status import FrontMember, NASSearchStatus, PublishedZoo, SearchPhase, SpaceSize
 from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.architecture.space import count_blocks, count_macros
@@ -30,30 +31,28 @@ def compose(
     observed: ObservedSearch | None = None,
     obstacle: Obstacle | None = None,
 ) -> dict[str, Any]:
-    """The status of a search, whole: the one function that composes it.
-
-    Args:
-        before: the status as it was read.
-        generation: of the object that this status describes.
-        now: the time of conditions that change.
-        observed: everything that is known; without it, what was known before stays, and the obstacle is told.
-        obstacle: what keeps the search from going on.
-    """
+    """The status of a search, whole, from the one that was read; :func:`composing.compose` says of what else."""
     known = NASSearchStatus.read(before)
-    if observed is None or (obstacle is not None and obstacle.condition == ACCEPTED):
-        return hindered(known, obstacle, generation, now, observed=observed is not None).to_manifest()
+    return composing.compose(known, generation, now, describe, observed, obstacle)
+
+
+def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[str, Any]:
+    """The status that a plan writes; ``problem`` says why the search is not accepted."""
+    obstacle = first_blockage(observed.jobs.values()) if problem is None else problem.obstacle
+    return compose(observed.status, observed.object_generation, observed.now, observed, obstacle)
+
+
+def describe(observed: ObservedSearch, known: NASSearchStatus) -> NASSearchStatus:
+    """What the records, Jobs and metrics of a search come to."""
     level = current_level(observed)
     everybody = observed.records.individuals(level)
     good = [i for i in everybody if i.accuracy is not None]
     front = pareto_front(everybody)
     phase, message = phase_and_message(observed, level)
-    ended = phase in TERMINAL
     total = [i for each in LEVELS for i in observed.records.individuals(each)]
-    conditions = conditions_of(observed, known.conditions, phase, message)
-    status = NASSearchStatus(
-        observed_generation=generation,
+    return NASSearchStatus(
         phase=phase,
-        conditions=tuple(without_obstacles(conditions, generation, now, ended=ended, still=obstacle)),
+        conditions=tuple(conditions_of(observed, known.conditions, phase, message)),
         level=level,
         generation=min(generation_in_work(observed, level) + 1, generations_of(observed, level)),
         generations=phase_of(observed, level).generations,
@@ -66,18 +65,9 @@ def compose(
         eta=eta(observed),
         zoo=published(observed),
         space_size=known.space_size or size_of_space(observed),
-        start_time=known.start_time or timestamp(now),
-        completion_time=known.completion_time or (timestamp(now) if ended else None),
         gpu_seconds=round(device_seconds(observed), 1),
-        message=message if obstacle is None else obstacle.text,
+        message=message,
     )
-    return status.to_manifest()
-
-
-def status_of(observed: ObservedSearch, problem: Problem | None = None) -> dict[str, Any]:
-    """The status that a plan writes; ``problem`` says why the search is not accepted."""
-    obstacle = first_blockage(observed.jobs.values()) if problem is None else problem.obstacle
-    return compose(observed.status, observed.object_generation, observed.now, observed, obstacle)
 
 
 def size_of_space(observed: ObservedSearch) -> SpaceSize:
@@ -140,13 +130,6 @@ def conditions_of(
         return condition(observed, conditions, "Complete", "True", "Succeeded", message)
     running: Truth = "False" if phase == "Suspended" else "True"
     return condition(observed, conditions, "Progressing", running, phase, message)
-
-
-def condition(
-    observed: ObservedSearch, before: Sequence[Condition], kind: str, truth: Truth, reason: str, message: str
-) -> list[Condition]:
-    """``before`` with one condition set for the observed object."""
-    return set_condition(before, kind, truth, reason, message, observed.object_generation, observed.now)
 
 
 def front_head(front: Sequence[Individual]) -> tuple[FrontMember, ...]:

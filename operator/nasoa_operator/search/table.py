@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nasoa_operator.plan import Event, Manifest, Plan
 from nasoa_operator.search.observed import ObservedSearch
-from nasoa_operator.search.stopping import stop
-from nasoa_operator.steps import common_input, dataset_of, job_for, latest_try
+from nasoa_operator.search.profiling import measured_by_pod
+from nasoa_operator.steps import common_input, dataset_of, job_for
 from nasoa_runtime.architecture.structure import FROZEN_STAGES
-from nasoa_runtime.boundary import NamedArchitecture, ProfileInput, ProfileResult
+from nasoa_runtime.boundary import NamedArchitecture, ProfileInput
 from nasoa_runtime.documents.keys import SearchPart
 from nasoa_runtime.documents.search import Pretrained, Selection, StepTimeTable
 from nasoa_runtime.documents.steps import TABLE, Step
@@ -15,17 +17,10 @@ from nasoa_runtime.documents.steps import TABLE, Step
 
 def measure_table(observed: ObservedSearch, selection: Selection, pretrained: Pretrained) -> Plan:
     """Have the step-time table and the source's class prototypes measured, alone on the reference device."""
-    job = latest_try(observed.jobs, TABLE)
-    if job is None:
-        return Plan(jobs=(table_job(observed, TABLE, selection, pretrained),))
-    if not job.finished:
-        return Plan()
-    outcome = job.outcomes[0]
-    result = outcome.result
-    if not isinstance(result, ProfileResult):
-        if outcome.failure == "InvalidResult" and job.step == str(TABLE):
-            return Plan(jobs=(table_job(observed, TABLE.again(), selection, pretrained),))
-        return stop(observed, "ProfilingFailed", f"table: {outcome.failure}: {outcome.explanation}")
+    found = measured_by_pod(observed, TABLE, partial(table_job, observed, selection=selection, pretrained=pretrained))
+    if isinstance(found, Plan):
+        return found
+    _, result = found
     table = StepTimeTable(
         measurements=result.measurements,
         prototypes_uri=observed.uris.prototypes if result.prototypes_digest else None,
