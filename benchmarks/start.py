@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nasoa_runtime.boundary import MOST_POINTS
 from nasoa_runtime.online.experience import log_spaced
-from nasoa_runtime.online.forest import Forest, digest_of
+from nasoa_runtime.online.forest import digest_of
 from nasoa_runtime.online.hedged import Hedged
 from nasoa_runtime.online.records import open_text
 from nasoa_runtime.online.state import PredictorState
@@ -31,9 +31,8 @@ def main() -> int:
     if arguments.records:
         RECORDED.write_bytes(packed(arguments.records))
     hedged = Hedged.started(packaged_experience(), seed=0)
-    points, order = hedged.experts[:2]
-    forest = Forest(points.vocabulary, points.trees, order.trees, order.slope, order.intercept)
-    stored = forest.dump()
+    assert hedged.forest is not None
+    stored = hedged.forest.dump()
     TREES.write_bytes(stored)
     START.write_bytes(dump(PredictorState(replace(hedged, forest_digest=digest_of(stored)), warm_start=WARM_START)))
     print(f"weights {hedged.weights.round(3)}, trees {len(stored)} bytes, {digest_of(stored)[:12]}")

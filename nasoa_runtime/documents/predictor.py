@@ -100,3 +100,5 @@ class StoredForest(Document):
     slope: Finite
     """Of the line from the order's predictions to accuracies."""
     intercept: Finite
+    spread: tuple[str, ...] = Field(min_length=1)
+    """How far off both together are."""

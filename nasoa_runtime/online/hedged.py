@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nasoa_runtime.online.description import Batch
 from nasoa_runtime.online.experience import Experience
 from nasoa_runtime.online.experts import Expert, NetworkExpert
-from nasoa_runtime.online.forest import Forest, fitted
+from nasoa_runtime.online.forest import Forest, calibrated, fitted
 from nasoa_runtime.online.hedge import doubling_beta, hedge
 from nasoa_runtime.online.intervals import NOTHING_KNOWN, Intervals
 from nasoa_runtime.online.left_out import judged
@@ -36,6 +36,8 @@ ALGORITHM = "hedge"
 class Hedged:
     """Experts, their weights, and how far they were off. Changes by replacement."""
 
+    forest: Forest | None
+    """The trees in use; ``None`` where there are none yet."""
     experts: tuple[Expert, ...]
     """The network last."""
     weights: Floats
@@ -49,17 +51,16 @@ class Hedged:
     @classmethod
     def new(cls, seed: int) -> Hedged:
         """A predictor that knows nothing: the network is its only expert until trees are fitted."""
-        return cls((NetworkExpert.new(seed),), np.ones(1))
+        return cls(None, (NetworkExpert.new(seed),), np.ones(1))
 
     @classmethod
     def started(cls, known: Experience, seed: int) -> Hedged:
         """A predictor that has learned runs from elsewhere: version 0, weights from left-out datasets."""
         vocabulary, lessons = Vocabulary.of(known.runs), Lessons.of(known)
-        worth = judged(known, lessons, vocabulary, seed)
-        forest = fitted(lessons, vocabulary, (worth.slope, worth.intercept), seed)
+        worth = judged(known, lessons, vocabulary, seed, with_network=True)
+        forest = fitted(lessons, vocabulary, worth, seed)
         network = NetworkExpert.new(seed).taught(*network_lessons(known, seed))
-        intervals = Intervals.of(worth.weights @ worth.predicted, worth.reached)
-        return cls((*forest.experts, network), worth.weights, intervals)
+        return cls(forest, (*forest.experts, network), worth.weights, calibrated(worth, seed))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -82,6 +83,14 @@ class Hedged:
         mixed: Floats = self.weights @ self.opinions(runs)
         return mixed
 
+    def interval(self, runs: Batch) -> tuple[Floats, Floats]:
+        """Ends of intervals in which 90 % of accuracies should lie, each of shape (n,)."""
+        return self.intervals.around(self.predict(runs), self.spread(runs))
+
+    def spread(self, runs: Batch) -> Floats | float:
+        """How far off predictions of these runs may be, on the logit scale."""
+        return 1.0 if self.forest is None else self.forest.spread_of(runs)
+
     def opinions(self, runs: Batch) -> Floats:
         """What each expert predicts, shape (k, n)."""
         return np.array([expert.predict(runs) for expert in self.experts])
@@ -99,7 +108,7 @@ class Hedged:
             self,
             experts=tuple(expert.learn(runs, reached) for expert in self.experts),
             weights=hedge(self.weights, losses, doubling_beta(version)),
-            intervals=self.intervals.observe(self.weights @ opinions, reached),
+            intervals=self.intervals.observe(self.weights @ opinions, reached, self.spread(runs)),
             version=version,
         )
 
@@ -110,7 +119,7 @@ class Hedged:
         """
         experts = (*forest.experts, self.network)
         weights = self.weights if len(self.weights) == len(experts) else np.full(len(experts), 1.0 / len(experts))
-        return replace(self, experts=experts, weights=weights, forest_digest=digest)
+        return replace(self, forest=forest, experts=experts, weights=weights, forest_digest=digest)
 
 
 def last_due(version: int) -> int:

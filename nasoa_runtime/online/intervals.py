@@ -1,9 +1,10 @@
 """How sure a prediction is: intervals on the logit scale whose width follows from how often they were missed.
 
-An interval is ``sigmoid(logit(p) -+ width)``. After each request the width grows where outcomes lay outside and shrinks
-where they lay inside, by amounts under which in the long run :data:`COVERAGE` of outcomes lie inside, whatever the
-errors' distribution and however it changes (adaptive conformal inference, Gibbs and Candes, arXiv 2106.00170, with the
-quantile itself tracked, as in Angelopoulos et al., arXiv 2307.16895).
+An interval is ``sigmoid(logit(p) -+ width * spread)``. What the spread of a run is, is foretold by trees, from how far
+runs like it were off on datasets that were left out. The width is one figure: after each request it grows where
+outcomes lay outside and shrinks where they lay inside, by amounts under which in the long run :data:`COVERAGE` of
+outcomes lie inside, whatever the errors' distribution and however it changes (adaptive conformal inference, Gibbs and
+Candes, arXiv 2106.00170, with the quantile itself tracked, as in Angelopoulos et al., arXiv 2307.16895).
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ WIDEST = 12.0
 
 @dataclass(frozen=True)
 class Intervals:
-    """The half-width on the logit scale, and what it started from."""
+    """The half-width on the logit scale, in spreads, and what it started from."""
 
     width: float
     start: float
 
     @classmethod
-    def of(cls, predicted: Floats, reached: Floats) -> Intervals:
+    def of(cls, predicted: Floats, reached: Floats, spread: Floats) -> Intervals:
         """Intervals that hold :data:`COVERAGE` of what was reached where these predictions were made."""
-        width = float(np.quantile(_distances(predicted, reached), COVERAGE))
+        width = float(np.quantile(distances(predicted, reached) / spread, COVERAGE))
         return cls(width, max(width, 0.1))
 
-    def around(self, predicted: Floats) -> tuple[Floats, Floats]:
+    def around(self, predicted: Floats, spread: Floats | float) -> tuple[Floats, Floats]:
         """Lower and upper ends, each of shape (n,), in [0, 1]."""
-        middle = logit(predicted)
-        return _sigmoid(middle - self.width), _sigmoid(middle + self.width)
+        middle, width = logit(predicted), self.width * spread
+        return _sigmoid(middle - width), _sigmoid(middle + width)
 
-    def observe(self, predicted: Floats, reached: Floats) -> Intervals:
+    def observe(self, predicted: Floats, reached: Floats, spread: Floats | float) -> Intervals:
         """The intervals after one request, whose predictions were made before it was learned."""
-        missed = float(np.mean(_distances(predicted, reached) > self.width))
+        missed = float(np.mean(distances(predicted, reached) > self.width * spread))
         width = self.width + SPEED * self.start * (missed - (1.0 - COVERAGE))
         return replace(self, width=min(max(width, 0.0), WIDEST))
 
@@ -54,8 +55,10 @@ def logit(accuracies: Floats) -> Floats:
     return result
 
 
-def _distances(predicted: Floats, reached: Floats) -> Floats:
-    return np.abs(logit(reached) - logit(predicted))
+def distances(predicted: Floats, reached: Floats) -> Floats:
+    """How far predictions were off, on the logit scale, shape (n,)."""
+    result: Floats = np.abs(logit(reached) - logit(predicted))
+    return result
 
 
 def _sigmoid(values: Floats) -> Floats:

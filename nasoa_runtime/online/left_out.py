@@ -24,53 +24,58 @@ class LeftOut:
     slope: float
     """Of the line from a place within a request to an accuracy."""
     intercept: float
+    asked: Floats
+    """The trees' input of the runs that were asked about, shape (n, columns)."""
+    datasets_asked: NDArray[np.object_]
+    """Of each of them its dataset, shape (n,)."""
     reached: Floats
-    """What the runs that were asked about reached, shape (n,)."""
+    """What they reached, shape (n,)."""
     predicted: Floats
-    """What points, order and network predicted of them, shape (3, n); shape (1, n) where only the order was asked."""
-    datasets: int
+    """What points, order and, where it was asked, network predicted of them, shape (k, n)."""
 
     @property
     def weights(self) -> Floats:
-        """Weights of the experts, shape (3,), by what they lost."""
+        """Weights of the experts, shape (k,), by what they lost."""
         losses = np.mean((self.predicted - self.reached) ** 2, axis=1)
-        return likelihoods(losses, self.datasets)
+        return likelihoods(losses, len(set(self.datasets_asked)))
+
+    @property
+    def mixed(self) -> Floats:
+        """What the experts predict together, shape (n,)."""
+        mixed: Floats = self.weights @ self.predicted
+        return mixed
 
 
-def line_left_out(known: Experience, lessons: Lessons, vocabulary: Vocabulary, seed: int) -> tuple[float, float]:
-    """Slope and intercept of the order's line: what a refit needs."""
-    placed = vocabulary.encode(lessons.placed)
-    orders, reached = [], []
-    for seen, asked, _ in _folds(known, lessons):
-        by_order = fit(placed[seen], lessons.places[seen], CODED, seed, members=1)
-        orders.append(by_order.predict(placed[asked]))
-        reached.append(lessons.placed_reached[asked])
-    return line(np.concatenate(orders), np.concatenate(reached))
+def judged(
+    known: Experience, lessons: Lessons, vocabulary: Vocabulary, seed: int, *, with_network: bool = False
+) -> LeftOut:
+    """Fit experts without each part of the datasets, and ask them about its requests.
 
-
-def judged(known: Experience, lessons: Lessons, vocabulary: Vocabulary, seed: int) -> LeftOut:
-    """Fit all experts without each part of the datasets, and ask them about its requests: what a start needs."""
+    The network takes most of the time, and is needed for a start's weights alone.
+    """
     described, placed = vocabulary.encode(lessons.points), vocabulary.encode(lessons.placed)
     points_of = lessons.points.datasets
-    truth, points, orders, networks = [], [], [], []
-    for seen, asked, out in _folds(known, lessons):
+    rows, points, orders, networks = [], [], [], []
+    for seen, asked, out in _folds(lessons):
         rest = ~np.isin(points_of, out)
         by_points = fit(described[rest], lessons.reached[rest], CODED, seed, members=1)
         by_order = fit(placed[seen], lessons.places[seen], CODED, seed, members=1)
-        network = NetworkExpert.new(seed).taught(
-            *network_lessons(known.subset(~np.isin(known.runs.datasets, out)), seed)
-        )
-        truth.append(lessons.placed_reached[asked])
+        rows.append(np.flatnonzero(asked))
         points.append(by_points.predict(placed[asked]))
         orders.append(by_order.predict(placed[asked]))
-        networks.append(network.predict(lessons.placed.take(asked)))
-    reached, order = np.concatenate(truth), np.concatenate(orders)
+        if with_network:
+            others = known.subset(~np.isin(known.runs.datasets, out))
+            network = NetworkExpert.new(seed).taught(*network_lessons(others, seed))
+            networks.append(network.predict(lessons.placed.take(asked)))
+    order, numbers = np.concatenate(orders), np.concatenate(rows)
+    reached = lessons.placed_reached[numbers]
     slope, intercept = line(order, reached)
-    predicted = np.array([np.concatenate(points), intercept + slope * order, np.concatenate(networks)])
-    return LeftOut(slope, intercept, reached, predicted, len(set(lessons.placed.datasets)))
+    predicted = [np.concatenate(points), intercept + slope * order]
+    predicted += [np.concatenate(networks)] if with_network else []
+    return LeftOut(slope, intercept, placed[numbers], lessons.placed.datasets[numbers], reached, np.array(predicted))
 
 
-def _folds(known: Experience, lessons: Lessons) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[str, ...]]]:
+def _folds(lessons: Lessons) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[str, ...]]]:
     """For each part of the datasets: which placed points are of others, which are its own, and the part."""
     of = lessons.placed.datasets
     datasets = sorted(set(of))

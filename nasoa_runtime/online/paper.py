@@ -55,6 +55,10 @@ class PaperPredictor:
         """Predicted accuracies, shape (n,), not clipped."""
         return self.network.predict(self.encoder.encode(runs))
 
+    def interval(self, runs: Batch) -> tuple[Floats, Floats]:
+        """Ends of intervals in which 90 % of accuracies should lie, each of shape (n,)."""
+        return self.intervals.around(self.predict(runs), 1.0)
+
     def learn(self, request: Experience) -> PaperPredictor:
         """The predictor that has also learned the ends of one request's runs, in their order.
 
@@ -63,7 +67,7 @@ class PaperPredictor:
         ends = request.ends
         runs, reached = request.at(ends), request.reached[ends]
         grown = self.with_models([runs.models[index] for index in runs.model_index])
-        intervals = self.intervals.observe(grown.predict(runs), reached)
+        intervals = self.intervals.observe(grown.predict(runs), reached, 1.0)
         encoder, network = grown.encoder, grown.network
         for number, accuracy in enumerate(reached):
             one = runs.take(np.array([number]))

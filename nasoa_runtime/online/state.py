@@ -87,6 +87,10 @@ class PredictorState:
         """Predicted accuracies, shape (n,). They may lie outside [0, 1], where they still rank."""
         return self.predictor.predict(runs)
 
+    def interval(self, runs: Batch) -> tuple[Floats, Floats]:
+        """Ends of intervals in which 90 % of accuracies should lie, each of shape (n,)."""
+        return self.predictor.interval(runs)
+
     def update(self, record: OutcomeRecord) -> PredictorState:
         """The state after a request, with all that its runs showed, in their order.
 

@@ -141,11 +141,13 @@ def _loaded_hedge(
     forest_of: Callable[[str], Forest] | None,
 ) -> Hedged:
     trees: tuple[TreeExpert, ...] = ()
+    forest: Forest | None = None
     if stored.forest is not None:
         if forest_of is None:
             msg = f"its trees {stored.forest} are stored apart, and nothing says where"
             raise UnreadableState(msg)
-        trees = forest_of(stored.forest).experts
+        forest = forest_of(stored.forest)
+        trees = forest.experts
     if len(stored.residuals) != len(trees) + 1:
         msg = f"it has residuals of {len(stored.residuals)} experts, not of {len(trees) + 1}"
         raise UnreadableState(msg)
@@ -166,7 +168,7 @@ def _loaded_hedge(
     )
     expert = NetworkExpert(stored.seed, encoder, network, past, of_network)
     told = (replace(tree, residuals=own) for tree, own in zip(trees, of_trees, strict=True))
-    return Hedged((*told, expert), weights, intervals, meta.version, stored.forest)
+    return Hedged(forest, (*told, expert), weights, intervals, meta.version, stored.forest)
 
 
 def _told(feature: Feature) -> StoredFeature:
