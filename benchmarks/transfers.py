@@ -18,6 +18,7 @@ import csv
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from nasoa_runtime.boundary import DatasetStatistics, digest
 from nasoa_runtime.documents.outcomes import ModelFacts, Outcome, OutcomeRecord
 from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.description import Batch, describe
+from nasoa_runtime.online.hedged import Hedged
 from nasoa_runtime.online.records import open_text
 from nasoa_runtime.online.regimes import Regimes
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.online.warm_start import SMALL_BATCH, SMALL_SIDE, warm_started
+from nasoa_runtime.online.warm_start import SMALL_BATCH, SMALL_SIDE, recorded_runs, warm_started
 
 RUNS = Path(__file__).parent / "transfers.csv.gz"
 DATASETS = ("digits", "mnist", "even-digits", "emoji-twitter", "emoji-kinds")
@@ -63,6 +65,7 @@ def main() -> int:
         "adaptive-mlp, learned nothing": (lambda seed: PredictorState.new("adaptive-mlp", seed), True),
         "adaptive-mlp as packaged": (lambda seed: warm_started("adaptive-mlp", seed), True),
         "the same, learning off": (lambda seed: warm_started("adaptive-mlp", seed), False),
+        "hedge, recorded runs alone": (lambda _: recorded_alone(), True),
         "hedge as packaged (seed 0)": (lambda _: warm_started(), True),
         "the same, learning off ": (lambda _: warm_started(), False),
     }
@@ -74,6 +77,12 @@ def main() -> int:
     for name, figures in table.items():
         print(f"{name:32}" + "".join(f"  {part} {value:.3f}" for part, value in figures.items()))
     return 0
+
+
+@cache
+def recorded_alone() -> PredictorState:
+    """A predictor that has learned no run of a small network."""
+    return PredictorState(Hedged.started(recorded_runs(), seed=0))
 
 
 def read(path: Path) -> list[Transfer]:
