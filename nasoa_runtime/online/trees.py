@@ -45,6 +45,15 @@ class Trees:
         result: Floats = np.mean([booster.predict(features, num_threads=1) for booster in self._boosters], axis=0)
         return result
 
+    def contributions(self, features: Floats) -> Floats:
+        """What each column contributes to the mean of the members' predictions, shape (n, columns).
+
+        They sum to the prediction less what is predicted where nothing is known.
+        """
+        shares = [booster.predict(features, num_threads=1, pred_contrib=True) for booster in self._boosters]
+        result: Floats = np.mean(shares, axis=0)[:, :-1]
+        return result
+
     @cached_property
     def _boosters(self) -> list[Any]:
         import lightgbm  # noqa: PLC0415 - see above
