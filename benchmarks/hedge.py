@@ -2,8 +2,8 @@
 
 Run ``.venv/bin/python -m benchmarks.hedge [--json]``: a minute on one core. CPU time, medians; exits 1 over a target.
 The peer is scikit-learn's HistGradientBoostingRegressor with as many trees, fitted to the lessons of one expert and
-asked the same. Memory is resident, of a process that has loaded the packaged start and predicted once, over one that has
-``adaptive-mlp``; neither may import scikit-learn or pandas, which LightGBM would else load and the operator's image
+asked the same. Memory is resident, of a process that has loaded the packaged start and predicted once, over one that
+has ``adaptive-mlp``; neither may import scikit-learn or pandas, which LightGBM would else load and the operator's image
 does not have.
 """
 
