@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary.base import Precision, Record, Seconds
@@ -64,6 +66,10 @@ class ProfileInput(PodInput):
     anchor_step_seconds: Seconds | None = None
     """What the anchor took in the phase's first list."""
     frozen_stages: tuple[int, ...] = (0,)
+    other_batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Also measure a row with nothing frozen at each of these batch sizes."""
+    with_factors: bool = False
+    """Also measure by how much each option of a regime slows a step."""
     choose_layout: bool = False
     """Try layouts and precisions for each architecture and keep the fastest (zoo tables)."""
     prototypes_of: DatasetReference | None = None

@@ -24,7 +24,7 @@ FREE = Overheads(startup_seconds=0.0, upload_seconds=0.0, validations=0, margin=
 
 def a_model(name="a", step_seconds=None, inference_seconds_per_image=0.01, parameters=4_000_000):
     known = facts(name, parameters=parameters, macs=None)
-    return ModelChoice(known, step_seconds or {0: 0.2, 5: 0.1}, inference_seconds_per_image)
+    return ModelChoice(known, step_seconds or {0: 0.2, 5: 0.1}, inference_seconds_per_image, batch_size=16)
 
 
 def with_parameters(state, **changes):

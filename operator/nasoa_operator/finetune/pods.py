@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.finetune.scheduling import measured_models
+from nasoa_operator.finetune.scheduling import measured_models, probed_batch_size, unnamed_batch_size
 from nasoa_operator.plan import Manifest
 from nasoa_operator.steps import common_input, dataset_of, job_for
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput, ProbeResult
@@ -24,7 +24,7 @@ def probe_job(observed: ObservedRequest, step: Step) -> Manifest:
     pod_input = ProbeInput(
         **common_input(observed, step),
         dataset=dataset_of(spec, spec.dataset.max_images),
-        batch_size=spec.batch_size,
+        batch_size=probed_batch_size(observed, zoo),
         time_cap_seconds=PROBE_SHARE * limit,
         models=measured_models(observed, zoo) if zoo else (),
         extractor=zoo.extractor if zoo else None,
@@ -46,7 +46,7 @@ def finetune_job(observed: ObservedRequest, step: Step, known: ProbeResult, deci
         request=f"{observed.owner.namespace}/{observed.owner.name} {observed.owner.uid}",
         dataset=dataset_of(spec, spec.dataset.max_images),
         time_limit_seconds=limit,
-        batch_size=spec.batch_size,
+        batch_size=unnamed_batch_size(observed),
         models=decided.models,
         strategy=decided.strategy,
         regimes=decided.regimes,
