@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nasoa_runtime.architecture.structure import FROZEN_STAGES
 from nasoa_runtime.boundary import AugmentationName, DatasetStatistics, OptimizerName
 from nasoa_runtime.documents.outcomes import ModelFacts
 from nasoa_runtime.online.candidates import Candidate, Grid, Suggestion
@@ -93,14 +94,16 @@ def rank(
         turn[its] = _turns(grid.rates_of(optimizer), predictor.version)[drawn.learning_rate_index[its]]
     predicted = predictor.predict(describe(predictor.encoder.table, models, dataset, regimes))
     rounded = np.round(predicted / SCORE_STEP)
-    keys = (drawn.plainness, turn, regimes.frozen_stages, regimes.model, drawn.seconds, -rounded)
+    # The last four of the keys as one number: sorting by six takes twice as long.
+    last = regimes.model * len(FROZEN_STAGES) + regimes.frozen_stages.astype(np.int64)
+    last = (last * (turn.max() + 1) + turn) * (drawn.plainness.max() + 1) + drawn.plainness
     return Ranking(
         models=tuple(model.name for model in models),
         regimes=regimes,
         step_seconds=drawn.step_seconds,
         seconds=drawn.seconds,
         predicted=predicted,
-        order=np.lexsort(keys),
+        order=np.lexsort((last, drawn.seconds, -rounded)),
         predictor_version=predictor.version,
     )
 
