@@ -110,7 +110,8 @@ def measured_batch_size(spec: FineTuneRequestSpec, models: Sequence[ZooModel], d
     if len(sizes) == 1:
         return sizes[0]
     known = Counter(row.batch_size for model in models for row in rows_on(model, device))
-    return max((*sizes, *known), key=lambda size: (known[size], size in sizes and -sizes.index(size)))
+    place = {size: number for number, size in enumerate(sizes)}
+    return max((*sizes, *known), key=lambda size: (known[size], -place.get(size, len(sizes))))
 
 
 def why_nothing_fits(nothing: NothingFits) -> str:

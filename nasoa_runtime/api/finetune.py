@@ -112,8 +112,8 @@ class Pins(SpecPart):
     """Weight decay, such as 0.0001 with SGD or 0.05 with AdamW. When left out, the predictor chooses one of
     grid.weightDecays."""
     layer_decay: LayerDecay | None = None
-    """Factor of the learning rate from each stage to the one before it, above 0 and at most 1: with 0.75, stages learn
-    the more slowly the earlier they are; 1 treats all alike. When left out, the predictor chooses one of
+    """Factor of the learning rate from each stage to the one before it, from 0 (which it may not be) to 1: with 0.75,
+    stages learn the more slowly the earlier they are; 1 treats all alike. When left out, the predictor chooses one of
     grid.layerDecays."""
     label_smoothing: LabelSmoothing | None = None
     """Share of each image's label that is spread over all classes, from 0 to below 1. When left out, the predictor
