@@ -117,7 +117,7 @@ def measured_batch_size(spec: FineTuneRequestSpec, models: Sequence[ZooModel], d
 def why_nothing_fits(nothing: NothingFits) -> str:
     """Why there is no schedule: the field that rules it out, and what to write instead."""
     fields = {"UnknownModel": "spec.pins.model", "NoModelWithinLimits": "spec.limits"}
-    message = f"{fields.get(nothing.reason, 'spec.timeLimit')}: {nothing.message}"
+    message = f"{nothing.field or fields.get(nothing.reason, 'spec.timeLimit')}: {nothing.message}"
     if nothing.least_seconds is None:
         return message
     enough = duration(math.ceil(HEADROOM * nothing.least_seconds))

@@ -260,3 +260,5 @@ class NothingFits:
     message: str
     least_seconds: float | None = None
     """The least T_l with which planning succeeds; ``None`` if none does."""
+    field: str | None = None
+    """The field of the spec that is to blame, where the reason alone does not tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from nasoa_runtime.boundary import DatasetStatistics, Device, ProbeResult, StepTime
@@ -68,32 +69,37 @@ def model_choices(models: Sequence[ZooModel], probe: ProbeResult, batch_size: in
     Args:
         models: the zoo's.
         probe: of the request.
-        batch_size: that the probe has measured rows for.
+        batch_size: that the probe has measured with; of a model of which nothing is known at this size, rows of another
+            one are taken, from which the generator computes.
     """
-    choices = []
-    for model in models:
-        rows = rows_for(model, probe.device, batch_size)
-        # Rows that the probe measured are true of this node as they are; the correction is meant for the table's.
-        seen = [
-            row.model_copy(update={"step_seconds": row.step_seconds / probe.step_correction})
-            for row in probe.rows.get(model.name, ())
-        ]
-        measured = {row.frozen_stages: row for row in seen if row.batch_size == batch_size}
-        step_seconds = {k: row.step_seconds for k, row in (rows | measured).items()}
-        inference = [row.inference_seconds for row in (*measured.values(), *rows.values()) if row.inference_seconds]
-        per_batch = max(inference, default=max(step_seconds.values(), default=0.0))
-        factors = probe.factors.get(model.name)
-        choices.append(
-            ModelChoice(
-                facts=model_facts(model, probe.statistics),
-                step_seconds=step_seconds,
-                inference_seconds_per_image=per_batch / batch_size,
-                batch_size=batch_size,
-                other_batches=other_batches((*rows_on(model, probe.device), *seen), batch_size),
-                step_factors=factors_on(model, probe.device) | (factors.factors if factors else {}),
-            )
-        )
-    return choices
+    return [_choice(model, probe, _known_batch_size(model, probe, batch_size)) for model in models]
+
+
+def _known_batch_size(model: ZooModel, probe: ProbeResult, wanted: int) -> int:
+    known = Counter(row.batch_size for row in (*rows_on(model, probe.device), *probe.rows.get(model.name, ())))
+    return wanted if wanted in known or not known else max(known, key=lambda size: (known[size], -size))
+
+
+def _choice(model: ZooModel, probe: ProbeResult, batch_size: int) -> ModelChoice:
+    rows = rows_for(model, probe.device, batch_size)
+    # Rows that the probe measured are true of this node as they are; the correction is meant for the table's.
+    seen = [
+        row.model_copy(update={"step_seconds": row.step_seconds / probe.step_correction})
+        for row in probe.rows.get(model.name, ())
+    ]
+    measured = {row.frozen_stages: row for row in seen if row.batch_size == batch_size}
+    step_seconds = {k: row.step_seconds for k, row in (rows | measured).items()}
+    inference = [row.inference_seconds for row in (*measured.values(), *rows.values()) if row.inference_seconds]
+    per_batch = max(inference, default=max(step_seconds.values(), default=0.0))
+    factors = probe.factors.get(model.name)
+    return ModelChoice(
+        facts=model_facts(model, probe.statistics),
+        step_seconds=step_seconds,
+        inference_seconds_per_image=per_batch / batch_size,
+        batch_size=batch_size,
+        other_batches=other_batches((*rows_on(model, probe.device), *seen), batch_size),
+        step_factors=factors_on(model, probe.device) | (factors.factors if factors else {}),
+    )
 
 
 def overheads(models: Sequence[ZooModel], probe: ProbeResult) -> Overheads:

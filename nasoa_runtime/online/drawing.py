@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasoa_runtime.architecture.structure import HEAD_ONLY
+from nasoa_runtime.architecture.structure import FROZEN_STAGES, HEAD_ONLY
 from nasoa_runtime.online.candidates import Grid
 from nasoa_runtime.online.description import Regimes
 from nasoa_runtime.online.fitting import Cells
@@ -22,12 +22,16 @@ from nasoa_runtime.online.fitting import Cells
 Integers = NDArray[np.int64]
 
 MOST_CANDIDATES = 8000
+WHOLE = 4
+"""Of products up to so many times as large, candidates are drawn from the whole, so that none comes up twice."""
 FREE = ("fraction", "learning_rate", "weight_decay", "layer_decay", "label_smoothing", "mixup")
 """What a cell leaves open, as columns of indices."""
 COSTLY = (
-    "model", "frozen_stages", "batch_size", "optimizer", "ema", "mixed", "mirroring", "augmentation", "linear_probe",
+    "frozen_stages", "batch_size", "optimizer", "ema", "mixed", "mirroring", "augmentation", "linear_probe",
 )  # fmt: skip
-"""What a cell says."""
+"""What a cell says of the grid's lists."""
+KINDS = len(FROZEN_STAGES) + 1
+"""Ways of freezing, and linear probes."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +60,35 @@ def draw(cells: Cells, grid: Grid, seed: int, most: int = MOST_CANDIDATES) -> Dr
     """
     lengths, distinct = _lengths(cells, grid)
     radices = _radices(cells, grid)
+    random = np.random.default_rng(seed)
     others = np.prod([radices[name] for name in FREE[1:]], axis=0)
-    if (distinct.sum(axis=1) * others).sum() <= most:
-        rows, fractions = np.nonzero(distinct)
-        numbers = np.concatenate([np.arange(count) for count in others[rows]])
-        rows, fractions = np.repeat(rows, others[rows]), np.repeat(fractions, others[rows])
-        free = {"fraction": fractions}
-        for name in FREE[1:]:
-            radix = radices[name][rows]
-            numbers, free[name] = numbers // radix, numbers % radix
+    total = int((distinct.sum(axis=1) * others).sum())
+    if total <= WHOLE * most:
+        rows, free = _product(distinct, others, radices)
+        if total > most:
+            kept = _in_turn(cells, rows, random, most, again=False)
+            rows, free = rows[kept], {name: column[kept] for name, column in free.items()}
     else:
-        random = np.random.default_rng(seed)
-        rows = _drawn_cells(cells, random, most)
+        rows = _in_turn(cells, np.arange(len(cells)), random, most, again=True)
         free = {name: _evenly(radices[name][rows], random) for name in FREE}
         # Fractions of few steps come to the same number of steps: the first of them stands for all.
         free["fraction"] = (lengths[rows] == lengths[rows, free["fraction"]][:, None]).argmax(axis=1)
         rows, free = _without_repetitions(rows, free, radices)
     return _drawn(cells, grid, rows, free, lengths[rows, free["fraction"]])
+
+
+def _product(
+    distinct: NDArray[np.bool_], others: Integers, radices: dict[str, Integers]
+) -> tuple[Integers, dict[str, Integers]]:
+    """Each cell with each value of what it leaves open: numbers of cells, and indices of values."""
+    rows, fractions = np.nonzero(distinct)
+    counts = others[rows]
+    numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows, free = np.repeat(rows, counts), {"fraction": np.repeat(fractions, counts)}
+    for name in FREE[1:]:
+        radix = radices[name][rows]
+        numbers, free[name] = numbers // radix, numbers % radix
+    return rows, free
 
 
 def _lengths(cells: Cells, grid: Grid) -> tuple[Integers, NDArray[np.bool_]]:
@@ -108,10 +124,18 @@ def _alphas(grid: Grid) -> tuple[float, ...]:
     return tuple(alpha for alpha in grid.mixups if alpha > 0)
 
 
-def _drawn_cells(cells: Cells, random: np.random.Generator, most: int) -> Integers:
-    """Numbers of cells, ``most`` in all: models and frozen stages in turn, and each value at least once."""
-    stratum = cells.model * (HEAD_ONLY + 2) + np.where(cells.linear_probe, HEAD_ONLY + 1, cells.frozen_stages)
-    shuffled = random.permutation(len(cells))
+def _in_turn(cells: Cells, of: Integers, random: np.random.Generator, most: int, *, again: bool) -> Integers:
+    """Numbers of ``most`` candidates: models and frozen stages in turn, and each value of what costs at least once.
+
+    Args:
+        cells: ways to run models.
+        of: the candidates' cells.
+        random: what decides the rest.
+        most: how many are wanted.
+        again: whether those of a model and number of frozen stages come up again once all of them have.
+    """
+    stratum = (cells.model * KINDS + np.where(cells.linear_probe, KINDS - 1, cells.frozen_stages))[of]
+    shuffled = random.permutation(len(of))
     # Numbers of 16 bits are sorted several times as fast.
     small = stratum.astype(np.min_scalar_type(int(stratum.max())))
     shuffled = shuffled[np.argsort(small[shuffled], kind="stable")]
@@ -121,19 +145,25 @@ def _drawn_cells(cells: Cells, random: np.random.Generator, most: int) -> Intege
     starts = np.cumsum(counts) - counts
     # Each model's first stratum comes before any model's second, in case there are more strata than candidates.
     order = random.permutation(len(names))
-    order = order[np.argsort(names[order] // (HEAD_ONLY + 2), kind="stable")]
-    model = names[order] // (HEAD_ONLY + 2)
+    order = order[np.argsort(names[order] // KINDS, kind="stable")]
+    model = names[order] // KINDS
     rank = np.arange(len(order)) - np.searchsorted(model, model)
     order = order[np.lexsort((random.permutation(len(order)), rank))]
-    turns = np.arange(most)
-    chosen = order[turns % len(order)]
-    rows = shuffled[starts[chosen] + (turns // len(order)) % counts[chosen]]
+    if again:
+        turns = np.arange(most)
+        chosen = order[turns % len(order)]
+        kept = shuffled[starts[chosen] + (turns // len(order)) % counts[chosen]]
+    else:
+        turn = np.arange(len(of)) - np.repeat(starts, counts)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        kept = shuffled[np.lexsort((np.repeat(place, counts), turn))[:most]]
     missing = [
-        random.choice(np.flatnonzero(getattr(cells, name) == value))
-        for name in COSTLY[1:]
-        for value in sorted(_values(getattr(cells, name)) - _values(getattr(cells, name)[rows]))
+        random.choice(np.flatnonzero(column[of] == value))
+        for column in (getattr(cells, name) for name in COSTLY)
+        for value in sorted(_values(column) - _values(column[of[kept]]))
     ]
-    return np.concatenate([rows[: most - len(missing)], np.array(missing, np.int64)])
+    return np.concatenate([kept[: most - len(missing)], np.array(missing, np.int64)])
 
 
 def _values(column: NDArray[Any]) -> set[int]:

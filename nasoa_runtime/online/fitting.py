@@ -26,8 +26,8 @@ HEAD_STEP_SECONDS = 0.002
 """A linear probe's step once its features are there: an update of one layer, which took 0.3 to 1.1 ms on the core that
 the usual factors of :mod:`.step_costs` were measured on."""
 RESERVE_SAFETY, RESERVE_SECONDS = 1.5, 1.0
-"""What a pod holds back for the end of a run over what it expects (``budget`` among the pods' code). A training gives up some of
-its steps for that; a probe that is planned to the last second would be given up itself."""
+"""What a pod holds back for the end of a run over what it expects (``budget`` among the pods' code). A training gives
+up some of its steps for that; a probe that is planned to the last second would be given up itself."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def suggest(
     chosen_from = grid.pinned(request)
     cells, least = fitting(request, allowed, dataset, overheads, chosen_from)
     if not len(cells):
+        if math.isinf(least):
+            return _not_measured(request, allowed)
         return _too_short(request, least, _least_of_probes(request, allowed, dataset, overheads, grid))
     drawn = draw(cells, chosen_from, request.seed)
     ranking = rank(drawn, chosen_from, tuple(model.facts for model in allowed), dataset, predictor)
@@ -84,15 +86,23 @@ def _least_of_probes(
     return fitting(request, models, dataset, overheads, only_probes)[1]
 
 
-def _too_short(request: Request, least: float, least_of_probes: float) -> NothingFits:
-    if math.isinf(least):
-        sizes = "any batch size" if request.batch_size is None else f"batch size {request.batch_size}"
+def _not_measured(request: Request, models: Sequence[ModelChoice]) -> NothingFits:
+    known = sorted({frozen for model in models for frozen in model.step_seconds})
+    if known:
+        field = "grid.frozenStages" if request.frozen_stages is None else "pins.frozenStages"
         message = (
-            f"the zoo's table has no step time for this device at {sizes}, and "
-            f"{request.time_limit_seconds:g} s are too short to measure one: allow more (a minute mostly does), or "
-            "take a batch size, a device and frozen stages that the table has"
+            "no step time is known on this device of so many frozen stages, and there was no time to measure one: "
+            f"write {' or '.join(map(str, known))}, which are known, or allow more time"
         )
-        return NothingFits("NothingMeasured", message)
+        return NothingFits("NothingMeasured", message, field=f"spec.{field}")
+    message = (
+        f"the zoo's table has no step time for this device, and {request.time_limit_seconds:g} s are too short to "
+        "measure one: allow more (a minute mostly does), or take a device that the table has"
+    )
+    return NothingFits("NothingMeasured", message)
+
+
+def _too_short(request: Request, least: float, least_of_probes: float) -> NothingFits:
     message = f"nothing fits in {request.time_limit_seconds:g} s: the least time limit is {math.ceil(least)} s"
     if least_of_probes <= request.time_limit_seconds:
         message += " (a linear probe would fit: set grid.linearProbe to true)"

@@ -111,6 +111,12 @@ def test_nothing_is_drawn_twice():
     assert len(set(rows)) == len(rows) > 1000
 
 
+def test_of_a_product_that_is_a_little_too_large_as_many_are_drawn_as_there_may_be():
+    columns = drawn(Request(1000.0, 32), [a_model(f"m{n}") for n in range(67)], grid=PAPER)  # 8,040 in all.
+    rows = set(zip(*(columns[name].tolist() for name in columns), strict=True))
+    assert len(rows) == len(columns["model"]) == MOST_CANDIDATES
+
+
 def test_a_product_that_is_small_enough_is_never_cut():
     # 6 ways of freezing, 4 lengths, 5 rates.
     assert len(drawn(Request(1000.0, 32), [a_model(f"m{n}") for n in range(66)], grid=PAPER)["model"]) == 66 * 120

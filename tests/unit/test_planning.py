@@ -145,6 +145,12 @@ def test_a_request_is_planned_with_rows_of_a_batch_size_that_spares_the_probe(fi
     assert measured_batch_size(a_spec(**fields), a_zoo_of(*sizes), CPU) == expected
 
 
+def test_a_model_without_rows_of_the_batch_size_is_planned_with_those_that_it_has():
+    (model,) = a_zoo_of(64)
+    (choice,) = model_choices([model], PROBE.model_copy(update={"device": CPU}), 32)
+    assert (choice.batch_size, choice.step_seconds) == (64, {0: 0.05})
+
+
 def test_what_a_probe_measured_of_options_and_batches_reaches_the_generator():
     (model,) = a_zoo_of(32)
     slow = StepFactors(device="cpu", product="test", count=1, factors={"ema": 1.5, "adamw": 2.0})
