@@ -366,7 +366,11 @@ def test_whatever_the_regime_says_the_model_can_be_loaded(pod, store, tmp_path: 
     result = result_of(store, pod("finetune", **a_finetuning(store, regimes=[a_regime(**fields)])))
     assert result.runs[0].regime == Regime.model_validate(a_regime(**fields))
     assert result.test_accuracy > 0.6
-    loaded = load_model(delivered(store, tmp_path / "model"))
+    folder = delivered(store, tmp_path / "model")
+    described = json.loads((folder / "model.json").read_text())
+    assert Regime.model_validate(described["regime"]) == result.runs[0].regime
+    assert described["options"] == result.runs[0].regime.options
+    loaded = load_model(folder)
     images = make_images(tmp_path / "fresh", classes=3, per_class=5, seed=9)
     right = [loaded.classify(path)[0] == path.parent.name for path in sorted(images.rglob("*.png"))]
     assert sum(right) / len(right) > 0.6
