@@ -49,6 +49,11 @@ def suggest_for(
 
 def request_of(spec: FineTuneRequestSpec, probe: ProbeResult) -> Request:
     """What the generator must keep to."""
+    return replace(_asked(spec), infeasible=frozenset(probe.infeasible))
+
+
+def _asked(spec: FineTuneRequestSpec) -> Request:
+    """What the spec alone says of that."""
     pins = spec.pins
     return Request(
         time_limit_seconds=seconds(spec.time_limit),
@@ -68,7 +73,6 @@ def request_of(spec: FineTuneRequestSpec, probe: ProbeResult) -> Request:
         linear_probe=pins.linear_probe,
         most_parameters=spec.limits.max_parameters,
         most_inference_milliseconds=spec.limits.max_inference_milliseconds,
-        infeasible=frozenset(probe.infeasible),
         strategy=spec.strategy,
         seed=spec.seed,
     )
@@ -100,13 +104,18 @@ def grid_of(spec: FineTuneRequestSpec) -> Grid:
     return replace(PRESETS[written.preset], most_epochs=written.max_epochs, **changes)
 
 
+def pinned_grid(spec: FineTuneRequestSpec) -> Grid:
+    """What is left of the grid by what is pinned."""
+    return grid_of(spec).pinned(_asked(spec))
+
+
 def measured_batch_size(spec: FineTuneRequestSpec, models: Sequence[ZooModel], device: Device) -> int:
     """The batch size whose rows of the step-time table a request is planned with; others are computed from it.
 
     It is the one that the request will have if that is settled, else the one of which the zoo knows the most rows, and
     of these the grid's first: so the probe has little to measure.
     """
-    sizes = grid_of(spec).pinned(Request(0.0, spec.pinned_batch_size)).batch_sizes
+    sizes = pinned_grid(spec).batch_sizes
     if len(sizes) == 1:
         return sizes[0]
     known = Counter(row.batch_size for model in models for row in rows_on(model, device))

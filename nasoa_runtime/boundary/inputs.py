@@ -122,6 +122,8 @@ class ProbeInput(PodInput):
     extractor: Extractor | None = None
     sources: dict[str, str] = Field(default_factory=dict)
     """Source name -> ``s3://`` URI of its class prototypes (npz: ``prototypes`` (c, d), ``weights`` (c,))."""
+    with_options: bool = False
+    """Whether regimes may ask for more than plain steps: then it is also timed what augmentation needs to start."""
     zoo: str = ""
     """Name and version of the zoo, which a cached probe must have been made with."""
     cache_uri: str | None = None

@@ -106,6 +106,8 @@ class ProbeResult(PodResult):
     """Model name -> rows measured because the table lacked them."""
     factors: dict[str, StepFactors] = Field(default_factory=dict)
     """Model name -> how much options slow its steps, measured because the zoo did not know."""
+    augmentation_startup_seconds: SecondsOrZero = 0.0
+    """What RandAugment and TrivialAugment need to start, beside that; 0 where that was not asked for."""
     batch_size: int | None = Field(default=None, ge=1)
     """With which known rows were checked and missing ones measured."""
     infeasible: tuple[str, ...] = ()

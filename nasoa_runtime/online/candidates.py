@@ -47,6 +47,8 @@ class Overheads:
     """Seconds a step on this node over the table's."""
     validations: int = 4
     """How often the validation split is read."""
+    augmentation_startup_seconds: float = 0.0
+    """What RandAugment and TrivialAugment need before the first step, beside that: a library that plain runs spare."""
     margin: float = 0.02
     """Share of T_l that stays unplanned, for what no probe foresees."""
 
@@ -156,7 +158,8 @@ class Grid:
     def has_options(self) -> bool:
         """Whether anything may be chosen that slows a step."""
         plain = (("sgd",), ("crop",), (False,), (False,))
-        return plain != (self.optimizers, self.augmentations, self.mirrorings, self.emas) or max(self.mixups) > 0
+        lists = (self.optimizers, self.augmentations, self.mirrorings, self.emas)
+        return self.trainings and (lists != plain or max(self.mixups) > 0)
 
     def pinned(self, request: Request) -> Grid:
         """The grid as a request's pins leave it: one value of what is pinned, in the grid or not."""

@@ -110,4 +110,5 @@ def overheads(models: Sequence[ZooModel], probe: ProbeResult) -> Overheads:
         upload_seconds=UPLOAD_BASE_SECONDS + largest / UPLOAD_BYTES_PER_SECOND,
         loading_seconds_per_image=probe.loading_seconds_per_image,
         step_correction=probe.step_correction,
+        augmentation_startup_seconds=probe.augmentation_startup_seconds,
     )

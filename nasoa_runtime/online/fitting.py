@@ -100,6 +100,8 @@ def _trainings(models: Sequence[ModelChoice], dataset: DatasetStatistics, overhe
     # Weights and their average are validated each.
     reads = overheads.validations * dataset.validation_images * np.where(ema, 2, 1) + dataset.test_images
     per_image = _image_seconds(models, overheads)[model]
+    augments = np.array([name != "crop" for name in grid.augmentations])[augmentation]
+    startup = overheads.startup_seconds + overheads.augmentation_startup_seconds * augments
     nothing = np.zeros(len(model))
     cells = Cells(
         model=model,
@@ -114,7 +116,7 @@ def _trainings(models: Sequence[ModelChoice], dataset: DatasetStatistics, overhe
         step_seconds=steps.reshape(-1) + overheads.loading_seconds_per_image * batch_size,
         first_seconds=nothing,
         first_steps=nothing,
-        fixed_seconds=overheads.startup_seconds + overheads.upload_seconds + reads * per_image,
+        fixed_seconds=startup + overheads.upload_seconds + reads * per_image,
         largest=np.zeros(len(model), np.int64),
     )
     return cells.take(~np.isnan(cells.step_seconds))

@@ -294,6 +294,15 @@ def test_what_was_not_measured_of_an_option_is_assumed():
     assert steps_of(a_model(step_factors={"ema": 1.25}), ema=True) == 400
 
 
+def test_what_augments_images_takes_its_time_to_start():
+    node = Overheads(10.0, 0.0, validations=0, augmentation_startup_seconds=4.0, margin=0.0)
+    one = dataclasses.replace(
+        PAPER, frozen_stages=(0,), learning_rates=(0.01,), augmentations=("crop", "rand-augment"), linear_probes=False
+    )
+    columns = drawn(Request(100.0, 32, steps=10), [a_model(step_factors={"rand-augment": 1.0})], node, one)
+    assert sorted(columns["seconds"]) == [pytest.approx(12.0), pytest.approx(16.0)]
+
+
 def test_an_average_is_validated_beside_the_weights():
     node = Overheads(0.0, 0.0, validations=3, margin=0.0)
     one = dataclasses.replace(PAPER, frozen_stages=(0,), learning_rates=(0.01,), emas=(False, True))

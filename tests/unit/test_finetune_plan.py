@@ -234,6 +234,8 @@ def test_the_probe_measures_what_the_zoo_does_not_know_of_options_and_batches():
     [
         pytest.param({"grid": {"preset": "Paper"}}, (None, False), id="plain steps of one batch size"),
         pytest.param({"batchSize": 32}, (None, True), id="one batch size"),
+        pytest.param({"grid": {"preset": "Paper"}, "pins": {"ema": True}}, (None, True), id="a pinned option"),
+        pytest.param({"pins": {"linearProbe": True}}, (16, False), id="linear probes"),
         pytest.param({"grid": {"preset": "Paper", "batchSizes": [32, 48]}}, (48, False), id="plain steps"),
     ],
 )
@@ -242,6 +244,7 @@ def test_the_probe_measures_only_what_may_be_chosen(spec, wanted):
     simulation.end()
     (model, _) = simulation.inputs["probe"].models
     assert (model.other_batch_size_missing, model.factors_missing) == wanted
+    assert simulation.inputs["probe"].with_options == wanted[1]
 
 
 def test_a_batch_size_that_is_left_out_is_the_tables_for_the_probe():

@@ -243,6 +243,7 @@ def test_a_probe_counts_compares_and_measures(pod, store) -> None:
             dataset=DATA,
             batch_size=8,
             time_cap_seconds=20,
+            with_options=True,
             models=[
                 {"model": model, "frozen_stages_known": {"0": 1000.0}},
                 {
@@ -269,6 +270,7 @@ def test_a_probe_counts_compares_and_measures(pod, store) -> None:
     assert set(result.factors) == {"new"}
     assert set(result.factors["new"].factors) == set(OPTIONS)
     assert result.batch_size == 8
+    assert result.augmentation_startup_seconds > 0
     assert result.rows["new"][0].inference_seconds
     assert 0 < result.loading_seconds_per_image < 0.1
 

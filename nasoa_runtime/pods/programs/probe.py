@@ -36,6 +36,7 @@ from nasoa_runtime.pods.networks.weights import fetch_weights
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import blaming, retrying
 from nasoa_runtime.pods.training.batches import Loader
+from nasoa_runtime.pods.training.augmentation import AUGMENTING_MODULE
 from nasoa_runtime.pods.training.device import prepare, product_before_torch, product_of
 from nasoa_runtime.pods.training.isolation import Measured, measured
 from nasoa_runtime.pods.training.profiling import LEAST_STEPS, OPTIONS, WARM_UP_STEPS, Task
@@ -69,6 +70,7 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     weights_seconds = _weights_seconds(document, pod)
     # Reading went on while torch was imported, so the later of both counts.
     ready = max(imported, clock.used_seconds() - weights_seconds) + weights_seconds
+    augmentation_seconds = _augmentation_seconds() if document.with_options else 0.0
     measuring = _Measuring(document, time.monotonic())
     pod.check_stop()
     measuring.correct()
@@ -83,6 +85,7 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
         step_correction=measuring.correction,
         rows={name: rows for name, rows in measuring.rows.items() if rows},
         factors=measuring.factors,
+        augmentation_startup_seconds=augmentation_seconds,
         batch_size=document.batch_size,
         infeasible=tuple(sorted(measuring.infeasible)),
         seconds=clock.used_seconds(),
@@ -104,6 +107,7 @@ def origin_of(document: ProbeInput, dataset_digest: str) -> ProbeOrigin | None:
         zoo=document.zoo,
         device=document.device.model_copy(update={"product": product}),
         batch_size=document.batch_size,
+        with_options=document.with_options,
         time_cap_seconds=document.time_cap_seconds,
     )
 
@@ -240,6 +244,13 @@ class _Measuring:
 def _affords(rows: int) -> float:
     """Seconds for which measuring row by row would be too careful."""
     return 1.0 * rows
+
+
+def _augmentation_seconds() -> float:
+    """Seconds to import what augments images: once, here, rather than in every measuring process."""
+    started = time.monotonic()
+    importlib.import_module(AUGMENTING_MODULE)
+    return time.monotonic() - started
 
 
 def _weights_seconds(document: ProbeInput, pod: Pod) -> float:

@@ -13,6 +13,7 @@ from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.prefetch import Prefetch
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import retrying
+from nasoa_runtime.pods.training.augmentation import AUGMENTING_MODULE
 from nasoa_runtime.pods.training.device import prepare, product_of
 from nasoa_runtime.pods.training.isolation import measured
 from nasoa_runtime.pods.training.profiling import Task, drift_factor
@@ -30,6 +31,8 @@ def run(document: ProfileInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> P
         prefetch.dataset()  # Read before anything is timed, so that nothing else runs meanwhile.
     if any(named.architecture.startswith("timm:") for named in document.architectures):
         importlib.import_module("timm")  # Once, here, rather than in every measuring process.
+    if document.with_factors:
+        importlib.import_module(AUGMENTING_MODULE)  # Likewise.
     anchor = _anchor_seconds(document)
     drift = drift_factor(document.anchor_step_seconds, anchor)
     measurements: list[Measurement] = []

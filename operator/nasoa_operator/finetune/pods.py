@@ -10,6 +10,7 @@ from nasoa_runtime.boundary import FinetuneInput, ProbeInput, ProbeResult
 from nasoa_runtime.documents.request import Schedule
 from nasoa_runtime.documents.steps import Step
 from nasoa_runtime.durations import seconds
+from nasoa_runtime.planning import pinned_grid
 
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
@@ -29,6 +30,7 @@ def probe_job(observed: ObservedRequest, step: Step) -> Manifest:
         models=measured_models(observed, zoo) if zoo else (),
         extractor=zoo.extractor if zoo else None,
         sources=dict(zoo.sources) if zoo else {},
+        with_options=pinned_grid(spec).has_options,
         zoo=f"{zoo.name} {zoo.version}" if zoo else "",
         cache_uri=observed.uris.probes,
     )

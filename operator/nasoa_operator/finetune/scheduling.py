@@ -14,7 +14,7 @@ from nasoa_runtime.online.decision import factors_on, model_facts, other_batches
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
-from nasoa_runtime.planning import grid_of, measured_batch_size, suggest_for
+from nasoa_runtime.planning import measured_batch_size, pinned_grid, suggest_for
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -36,7 +36,7 @@ def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[Measur
     """What the probe is to measure: for each model the rows known, and those missing."""
     device, batch_size = device_of(observed.spec), probed_batch_size(observed, zoo)
     # Where one batch size is settled, and where no option can be chosen, nobody asks for more than its rows.
-    grid = grid_of(observed.spec)
+    grid = pinned_grid(observed.spec)
     second = next((size for size in grid.batch_sizes if size != batch_size), None)
     models = []
     for model in zoo.models:
@@ -47,7 +47,7 @@ def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[Measur
                 model=reference(model),
                 frozen_stages_known={k: row.step_seconds for k, row in known.items()},
                 frozen_stages_missing=tuple(k for k in FROZEN_STAGES if k not in known),
-                other_batch_size_missing=None if others or observed.spec.pinned_batch_size else second,
+                other_batch_size_missing=None if others else second,
                 factors_missing=grid.has_options and not factors_on(model, device),
             )
         )
