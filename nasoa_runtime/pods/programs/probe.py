@@ -35,8 +35,8 @@ from nasoa_runtime.pods.networks.building import build_model
 from nasoa_runtime.pods.networks.weights import fetch_weights
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import blaming, retrying
-from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.augmentation import AUGMENTING_MODULE
+from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.device import prepare, product_before_torch, product_of
 from nasoa_runtime.pods.training.isolation import Measured, measured
 from nasoa_runtime.pods.training.profiling import LEAST_STEPS, OPTIONS, WARM_UP_STEPS, Task
