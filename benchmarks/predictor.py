@@ -25,13 +25,13 @@ import torch
 from nasoa_runtime.architecture.structure import FROZEN_STAGES
 from nasoa_runtime.boundary import DatasetStatistics
 from nasoa_runtime.documents.outcomes import ModelFacts
-from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request, Suggestion
+from nasoa_runtime.online.candidates import DEFAULT, PAPER, ModelChoice, Overheads, Request, Suggestion
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.predictor import AdaptiveMLP, as_accuracies
 from nasoa_runtime.online.state import PredictorState
 
 INPUTS, MODELS = 80, 67
-UPDATE_TARGET_US, RANKING_TARGET_MS = 250.0, 25.0
+UPDATE_TARGET_US, RANKING_TARGET_MS, PLANNING_TARGET_MS = 250.0, 25.0, 20.0
 
 
 class TorchAdaptiveMLP:
@@ -115,8 +115,8 @@ def measure() -> dict[str, float]:
     )
     node = Overheads(10.0, 3.0, 0.0005)
     state = PredictorState.new(models=[model.name for model in models])
-    request, grid = Request(600.0, 32), Grid()
-    outcome = suggest(request, models, dataset, node, state, grid)
+    paper, default = Request(600.0, 32), Request(600.0)
+    outcome = suggest(default, models, dataset, node, state, DEFAULT)
     if not isinstance(outcome, Suggestion):
         raise SystemExit(outcome.message)
     return {
@@ -125,7 +125,8 @@ def measure() -> dict[str, float]:
         "torch_update_us": seconds(lambda: peer.update(torch_rows[1], 0.7), 30) * 1e6,
         "predict_8000_ms": seconds(lambda: network.predict(rows), 3) * 1e3,
         "torch_predict_8000_ms": seconds(lambda: peer.predict(torch_rows), 3) * 1e3,
-        "plan_ms": seconds(lambda: suggest(request, models, dataset, node, state, grid), 3) * 1e3,
+        "plan_ms": seconds(lambda: suggest(paper, models, dataset, node, state, PAPER), 3) * 1e3,
+        "plan_default_ms": seconds(lambda: suggest(default, models, dataset, node, state, DEFAULT), 3) * 1e3,
     }
 
 
@@ -133,7 +134,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     figures = measure()
-    met = figures["update_us"] <= UPDATE_TARGET_US and figures["plan_ms"] <= RANKING_TARGET_MS
+    met = (
+        figures["update_us"] <= UPDATE_TARGET_US
+        and figures["plan_ms"] <= RANKING_TARGET_MS
+        and figures["plan_default_ms"] - figures["predict_8000_ms"] <= PLANNING_TARGET_MS
+    )
     if parser.parse_args().json:
         print(json.dumps(figures))
     else:
@@ -146,8 +151,10 @@ def main() -> int:
             f"{'prediction of 8,000 rows, ms':42}{figures['predict_8000_ms']:14.1f}"
             f"{figures['torch_predict_8000_ms']:12.1f}"
         )
-        what = f"whole plan of {figures['candidates']:,} candidates, ms"
-        print(f"{what:42}{figures['plan_ms']:14.1f}{'-':>12}{RANKING_TARGET_MS:12.0f}")
+        print(f"{'whole plan of the preset Paper, ms':42}{figures['plan_ms']:14.1f}{'-':>12}{RANKING_TARGET_MS:12.0f}")
+        print(f"{'whole plan of the preset Default, ms':42}{figures['plan_default_ms']:14.1f}{'-':>12}{'':>12}")
+        own = figures["plan_default_ms"] - figures["predict_8000_ms"]
+        print(f"{'of that without predictions, ms':42}{own:14.1f}{'-':>12}{PLANNING_TARGET_MS:12.0f}")
     return 0 if met else 1
 
 

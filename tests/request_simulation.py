@@ -35,7 +35,7 @@ UID = "0a1b2c3d-0000-4000-8000-000000000002"
 DIGEST = "ab" * 32
 
 
-def a_model(name: str, step_seconds: float = 0.05, **changes: Any) -> ZooModel:
+def a_model(name: str, step_seconds: float = 0.05, inference: float | None = None, **changes: Any) -> ZooModel:
     """A zoo model with a whole step-time table for one CPU core."""
     rows = tuple(
         StepTime(
@@ -48,7 +48,7 @@ def a_model(name: str, step_seconds: float = 0.05, **changes: Any) -> ZooModel:
             channels_last=False,
             precision="fp32",
             step_seconds=step_seconds / (1 + frozen),
-            inference_seconds=step_seconds / 3,
+            inference_seconds=inference or step_seconds / 3,
         )
         for frozen in range(6)
     )

@@ -5,24 +5,34 @@ Docstrings of classes and fields are what `kubectl explain` prints; see :mod:`na
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticKnownError
 
 from nasoa_runtime.api.base import SpecPart
 from nasoa_runtime.api.parts import DatasetSpec, DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.api.rules import Rule
 from nasoa_runtime.api.types import (
+    Augmentation,
     BatchSize,
     Duration,
     FrozenStages,
+    LabelSmoothing,
+    LayerDecay,
     LearningRate,
+    Mixup,
     Name,
+    Optimizer,
     OutputUri,
+    Preset,
     Seed,
+    StepFraction,
+    WeightDecay,
 )
-from nasoa_runtime.architecture.structure import FROZEN_STAGES
+from nasoa_runtime.architecture.structure import FROZEN_STAGES, HEAD_ONLY
 from nasoa_runtime.online.strategies import STRATEGIES
 
 
@@ -36,8 +46,50 @@ Strategy = Annotated[str, AfterValidator(_is_strategy), Field(json_schema_extra=
 ModelName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+PROBE_SEES = "a linear probe trains on images as they are"
+
+
+def _only_with(field: str, allowed: str, holds: Callable[[Any], bool], message: str) -> Rule:
+    """A pinned linear probe leaves ``field`` out, or has it as ``allowed`` says in CEL."""
+    name = to_camel(field)
+    return Rule(
+        f"!has(self.linearProbe) || !self.linearProbe || !has(self.{name}) || {allowed}",
+        lambda pins: not pins.linear_probe or getattr(pins, field) is None or holds(getattr(pins, field)),
+        message,
+        field_path=f".{name}",
+    )
+
+
 class Pins(SpecPart):
     """What the schedule must have; the predictor chooses the rest."""
+
+    RULES = (
+        _only_with(
+            "frozen_stages",
+            f"self.frozenStages == {HEAD_ONLY}",
+            lambda stages: stages == HEAD_ONLY,
+            f"a linear probe trains the classifier only: leave frozenStages out or write {HEAD_ONLY}, or leave"
+            " linearProbe out",
+        ),
+        _only_with(
+            "mixup",
+            "self.mixup == 0.0",
+            lambda alpha: alpha == 0,
+            f"{PROBE_SEES}: leave mixup out or write 0, or leave linearProbe out",
+        ),
+        _only_with(
+            "mirroring",
+            "!self.mirroring",
+            lambda mirrors: not mirrors,
+            f"{PROBE_SEES}: leave mirroring out or write false, or leave linearProbe out",
+        ),
+        _only_with(
+            "augmentation",
+            "self.augmentation == 'Crop'",
+            lambda name: name == "Crop",
+            f"{PROBE_SEES}: leave augmentation out or write Crop, or leave linearProbe out",
+        ),
+    )
 
     model: ModelName | None = None
     """The zoo's model to fine-tune; `nasoa zoo show` lists them. When left out, the predictor chooses one."""
@@ -50,6 +102,36 @@ class Pins(SpecPart):
     steps: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Number of training steps; the request fails if they don't fit in the time limit. When left out, the predictor
     chooses among what fits."""
+    optimizer: Optimizer | None = None
+    """SGD (with Nesterov momentum) or AdamW. When left out, the predictor chooses one of grid.optimizers. Pin
+    learningRate too only if it suits this optimizer: AdamW's are mostly ten to a hundred times smaller."""
+    batch_size: BatchSize | None = None
+    """Number of images in one training step, the same as spec.batchSize: write one of both. When left out, the
+    predictor chooses one of grid.batchSizes."""
+    weight_decay: WeightDecay | None = None
+    """Weight decay, such as 0.0001 with SGD or 0.05 with AdamW. When left out, the predictor chooses one of
+    grid.weightDecays."""
+    layer_decay: LayerDecay | None = None
+    """Factor of the learning rate from each stage to the one before it, from 0 (which it may not be) to 1: with 0.75,
+    stages learn the more slowly the earlier they are; 1 treats all alike. When left out, the predictor chooses one of
+    grid.layerDecays."""
+    label_smoothing: LabelSmoothing | None = None
+    """Share of each image's label that is spread over all classes, from 0 to below 1. When left out, the predictor
+    chooses one of grid.labelSmoothings."""
+    mixup: Mixup | None = None
+    """Strength with which images are mixed in pairs (alpha of mixup's Beta distribution): 0 mixes none. When left out,
+    the predictor chooses one of grid.mixups."""
+    mirroring: bool | None = None
+    """Whether every second image is mirrored. When left out, the predictor chooses one of grid.mirrorings."""
+    augmentation: Augmentation | None = None
+    """What is done to training images: Crop only crops them, RandAugment and TrivialAugment also change colours and
+    shapes. When left out, the predictor chooses one of grid.augmentations."""
+    ema: bool | None = None
+    """Whether weights are averaged over the training; validation then decides whether they or their average are
+    delivered. When left out, the predictor chooses one of grid.emas."""
+    linear_probe: bool | None = None
+    """With true, the classifier is trained on features that the model computes once for each image, and nothing else is
+    considered; with false, that is not considered. When left out, grid.linearProbe says whether it is."""
 
 
 class RequestLimits(SpecPart):
@@ -63,20 +145,52 @@ class RequestLimits(SpecPart):
 
 
 class GridSpec(SpecPart):
-    """The candidates: every model of the zoo with every combination of these values that fits in the time limit."""
+    """The candidates: every model of the zoo with the combinations of these values that fit in the time limit. Of more
+    than 8000, the seed draws as many, such that each value occurs. A pin replaces its list."""
 
-    learning_rates: tuple[LearningRate, ...] = Field(
-        default=(0.001, 0.003, 0.01, 0.03, 0.1), min_length=1, max_length=16
-    )
-    """The peak learning rates that may be chosen."""
-    frozen_stages: tuple[FrozenStages, ...] = Field(default=FROZEN_STAGES, min_length=1, max_length=len(FROZEN_STAGES))
+    preset: Preset = "Default"
+    """Which values each list has that is left out. Default has the regimes of practitioners; Paper has those of the
+    NASOA paper, which are SGD on crops with batches of 32 images, and no linear probes."""
+    learning_rates: tuple[LearningRate, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The peak learning rates that may be chosen, whatever the optimizer. When left out, they are 0.001, 0.003, 0.01,
+    0.03 and 0.1 with SGD, and 0.00003, 0.0001, 0.0003, 0.001 and 0.003 with AdamW."""
+    frozen_stages: tuple[FrozenStages, ...] | None = Field(default=None, min_length=1, max_length=len(FROZEN_STAGES))
     """The numbers of frozen stages that may be chosen: 0 trains the whole model, 5 the classifier only. The less is
-    trained, the more steps fit in the same time."""
-    step_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        default=(1.0, 0.5, 0.25, 0.125), min_length=1, max_length=8
-    )
+    trained, the more steps fit in the same time. When left out, they are 0 to 5."""
+    step_fractions: tuple[StepFraction, ...] | None = Field(default=None, min_length=1, max_length=16)
     """How long a training may be, as fractions of the most steps that fit in the time limit. Keep only 1 to use all of
-    the time."""
+    the time. When left out, they are 1, 0.5 and 0.25, and with Paper 0.125 too."""
+    optimizers: tuple[Optimizer, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The optimizers that may be chosen: SGD is with Nesterov momentum. When left out, they are SGD and AdamW, and with
+    Paper SGD only."""
+    batch_sizes: tuple[BatchSize, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The numbers of images in one training step that may be chosen; spec.batchSize replaces them. When left out, they
+    are 32, 16 and 64, and with Paper 32 only."""
+    weight_decays: tuple[WeightDecay, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The weight decays that may be chosen, whatever the optimizer. When left out, they are 0.0001 and 0.001 with SGD
+    (with Paper 0.0001 only), and 0.05 and 0.01 with AdamW."""
+    layer_decays: tuple[LayerDecay, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The factors of the learning rate from each stage to the one before it that may be chosen; 1 treats all stages
+    alike. When left out, they are 1 and 0.7, and with Paper 1 only."""
+    label_smoothings: tuple[LabelSmoothing, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The shares of labels that may be spread over all classes. When left out, they are 0 and 0.1, and with Paper 0
+    only."""
+    mixups: tuple[Mixup, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """The strengths with which images may be mixed in pairs; 0 mixes none. When left out, they are 0 and 0.2, and with
+    Paper 0 only."""
+    mirrorings: tuple[bool, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """Whether images may be mirrored: write true for data without a left and a right, or both values to let the
+    predictor choose. When left out, nothing is mirrored, as digits and letters must not be."""
+    augmentations: tuple[Augmentation, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """What may be done to training images: Crop, RandAugment, TrivialAugment. When left out, each of them, and with
+    Paper Crop only."""
+    emas: tuple[bool, ...] | None = Field(default=None, min_length=1, max_length=16)
+    """Whether weights may be averaged over a training. When left out, both are considered, and with Paper none are
+    averaged."""
+    linear_probe: bool | None = None
+    """Whether a linear probe is a candidate, whatever the lists say of frozen stages and images: it computes each
+    image's features once and trains the classifier on them, so it fits in a shorter time limit than anything else. When
+    left out, it is, but not with Paper."""
     max_epochs: float = Field(default=200, gt=0, le=10_000)
     """The most epochs (passes over the training images) that may be chosen, however much time there is."""
 
@@ -96,6 +210,14 @@ class FineTuneRequestSpec(SpecPart):
             ),
             "asks for nvidia.com/gpu, but device.type is cpu: remove it, or set device.type to cuda",
             field_path=".podTemplate.resources.limits",
+        ),
+        Rule(
+            "!has(self.batchSize) || !has(self.pins.batchSize) || self.batchSize == self.pins.batchSize",
+            lambda spec: (
+                spec.batch_size is None or spec.pins.batch_size is None or spec.batch_size == spec.pins.batch_size
+            ),
+            "is not what batchSize says: write one of both",
+            field_path=".pins.batchSize",
         ),
     )
 
@@ -118,9 +240,10 @@ class FineTuneRequestSpec(SpecPart):
         default="OneShot",
         description=f"How the time limit is spent. {' '.join(strategy.summary for strategy in STRATEGIES.values())}",
     )
-    batch_size: BatchSize = 32
+    batch_size: BatchSize | None = None
     """Number of images in one training step. Lower it if the model does not fit in memory. A size that the zoo's
-    step-time table lacks is measured first, within the probe's time."""
+    step-time table lacks is measured first, within the probe's time. When left out, the predictor chooses one of
+    grid.batchSizes."""
     pins: Pins = Pins()
     """What the schedule must have. When left out, the predictor chooses everything."""
     limits: RequestLimits = RequestLimits()
@@ -129,10 +252,15 @@ class FineTuneRequestSpec(SpecPart):
     grid: GridSpec = GridSpec()
     """The candidates among which the predictor chooses. Narrow it down if you know what suits your data."""
     seed: Seed = 0
-    """Number from which the split of the images and all random choices of the training follow. Change it to repeat a
-    request with another split."""
+    """Number from which the split of the images, the candidates that are drawn of a large grid, and all random choices
+    of the training follow. Change it to repeat a request with another split."""
     suspend: bool = False
     """Whether to hold the request. With true the data is probed and a schedule is chosen, but nothing is trained; a
     training that runs is stopped, and goes on from its checkpoint once the field is false again. May be edited."""
     pod_template: PodTemplate = PodTemplate()
     """Resources, nodes, service account and queue of the pods. When left out, they suit the device."""
+
+    @property
+    def pinned_batch_size(self) -> int | None:
+        """The batch size that must be, by whichever of both fields; ``None`` leaves it to the grid."""
+        return self.pins.batch_size if self.batch_size is None else self.batch_size

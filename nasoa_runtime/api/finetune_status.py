@@ -55,6 +55,11 @@ class Alternative(StatusPart):
     """How much of the model is not trained: 0 trains all of it, 5 the classifier only."""
     steps: int = Field(ge=1)
     """Number of training steps to do."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Number of images in one training step."""
+    options: str | None = Field(default=None, max_length=256)
+    """What differs from plain training, which is SGD with momentum on random crops, such as "AdamW, layer decay 0.7,
+    EMA" or "linear probe"; nothing if it is plain. spec.grid tells what the words mean."""
     predicted_accuracy: Fraction
     """Validation accuracy that the predictor expects, from 0 to 1. Candidates are ranked by it; as a figure it may be
     off by 15 to 30 percentage points, in either direction, until the predictor has learned from more requests."""

@@ -104,9 +104,17 @@ MacroEncoding = Annotated[str, Field(max_length=128), matching(f"^{MACRO_PATTERN
 # --- Numbers -----------------------------------------------------------------------------------------------------
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Preset = Literal["Default", "Paper"]
+Optimizer = Literal["SGD", "AdamW"]
+Augmentation = Literal["Crop", "RandAugment", "TrivialAugment"]
 ImageSize = Annotated[int, Field(ge=8, le=1024)]
 BatchSize = Annotated[int, Field(ge=1, le=8192)]
 LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+WeightDecay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+LayerDecay = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+LabelSmoothing = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Mixup = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+StepFraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Epochs = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
 Operation = Annotated[int, Field(ge=0, le=len(OPERATIONS) - 1)]
 """The digit of a layer's operation."""

@@ -49,6 +49,8 @@ from nasoa_runtime.boundary.inputs import (
     TrainingInput,
 )
 from nasoa_runtime.boundary.parts import (
+    LEAST_FACTOR,
+    MOST_FACTOR,
     DatasetReference,
     Device,
     Extractor,
@@ -59,6 +61,7 @@ from nasoa_runtime.boundary.parts import (
     Reading,
     Recipe,
     SharedLimit,
+    StepFactors,
     StepTime,
     Store,
 )
@@ -73,7 +76,7 @@ from nasoa_runtime.boundary.programs import (
     program_named,
     program_of,
 )
-from nasoa_runtime.boundary.regime import AugmentationName, OptimizerName, Regime
+from nasoa_runtime.boundary.regime import AUGMENTATIONS, OPTIMIZERS, AugmentationName, OptimizerName, Regime
 from nasoa_runtime.boundary.results import (
     MOST_POINTS,
     CurvePoint,
@@ -91,15 +94,19 @@ from nasoa_runtime.boundary.results import (
 from nasoa_runtime.boundary.termination import MESSAGE_CHARACTERS, SpecField, TerminationMessage, spec_field
 
 __all__ = [
+    "AUGMENTATIONS",
     "EXIT_BAD_INPUT",
     "EXIT_CHECKPOINTED",
     "EXIT_DIVERGED",
     "EXIT_RETRY",
     "INDEX_VARIABLE",
     "INPUT_VARIABLE",
+    "LEAST_FACTOR",
     "MESSAGE_CHARACTERS",
     "METRICS_PORT",
+    "MOST_FACTOR",
     "MOST_POINTS",
+    "OPTIMIZERS",
     "PROGRAMS",
     "PROGRAMS_BY_NAME",
     "TERMINATION_MESSAGE_LIMIT_BYTES",
@@ -148,6 +155,7 @@ __all__ = [
     "SecondsOrZero",
     "SharedLimit",
     "SpecField",
+    "StepFactors",
     "StepTime",
     "Store",
     "TerminationMessage",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary.base import Precision, Record, Seconds
@@ -64,6 +66,10 @@ class ProfileInput(PodInput):
     anchor_step_seconds: Seconds | None = None
     """What the anchor took in the phase's first list."""
     frozen_stages: tuple[int, ...] = (0,)
+    other_batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Also measure a row with nothing frozen at each of these batch sizes."""
+    with_factors: bool = False
+    """Also measure by how much each option of a regime slows a step."""
     choose_layout: bool = False
     """Try layouts and precisions for each architecture and keep the fastest (zoo tables)."""
     prototypes_of: DatasetReference | None = None
@@ -116,6 +122,8 @@ class ProbeInput(PodInput):
     extractor: Extractor | None = None
     sources: dict[str, str] = Field(default_factory=dict)
     """Source name -> ``s3://`` URI of its class prototypes (npz: ``prototypes`` (c, d), ``weights`` (c,))."""
+    with_options: bool = False
+    """Whether regimes may ask for more than plain steps: then it is also timed what augmentation needs to start."""
     zoo: str = ""
     """Name and version of the zoo, which a cached probe must have been made with."""
     cache_uri: str | None = None

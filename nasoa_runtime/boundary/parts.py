@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,10 @@ from nasoa_runtime.boundary.base import (
     Record,
     Seconds,
 )
+
+LEAST_FACTOR, MOST_FACTOR = 1.0, 5.0
+StepFactor = Annotated[float, Field(ge=LEAST_FACTOR, le=MOST_FACTOR)]
+"""What lies outside is noise, or a fault."""
 
 
 class Store(Record):
@@ -131,6 +135,10 @@ class MeasuredModel(Record):
     """Rows the table lacks for this device, batch and image size: measured now."""
     frozen_stages_known: dict[int, Seconds] = Field(default_factory=dict)
     """Rows the table has: the probe times one of them again to correct the others."""
+    other_batch_size_missing: int | None = None
+    """A second batch size of which the table lacks the row with nothing frozen; measured where time is left."""
+    factors_missing: bool = False
+    """Whether nothing is known of how much options slow its steps; measured where time is left."""
 
 
 class StepTime(Record):
@@ -147,3 +155,13 @@ class StepTime(Record):
     step_seconds: Seconds
     inference_seconds: Seconds | None = None
     """Forward pass of one batch in evaluation mode."""
+
+
+class StepFactors(Record):
+    """By how much options of a regime slow a network's steps on a device, each alone, with nothing frozen."""
+
+    device: DeviceType
+    product: str = Field(max_length=128)
+    count: int = Field(ge=1)
+    factors: dict[Annotated[str, Field(max_length=32)], StepFactor] = Field(max_length=32)
+    """Option -> seconds of a step with it over those of a plain one (SGD on crops)."""

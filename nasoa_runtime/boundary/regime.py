@@ -6,6 +6,7 @@ more: SGD with Nesterov momentum on random crops. So schedules and checkpoints t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +16,13 @@ from nasoa_runtime.boundary.base import Accuracy, FrozenStages, Positive, Record
 
 OptimizerName = Literal["sgd", "adamw"]
 AugmentationName = Literal["crop", "rand-augment", "trivial-augment"]
+OPTIMIZERS: Mapping[OptimizerName, str] = {"sgd": "SGD", "adamw": "AdamW"}
+AUGMENTATIONS: Mapping[AugmentationName, str] = {
+    "crop": "Crop",
+    "rand-augment": "RandAugment",
+    "trivial-augment": "TrivialAugment",
+}
+"""What people call them."""
 
 
 class Regime(Record):
@@ -49,6 +57,23 @@ class Regime(Record):
     """Whether weights are also averaged over the run; validation decides which of both are delivered."""
     linear_probe: bool = False
     """Whether the classifier is trained on features that are computed once for each image, as it is."""
+
+    @property
+    def options(self) -> str:
+        """What differs from a plain regime, in a few words such as "AdamW, layer decay 0.75, EMA"; often nothing.
+
+        Model, learning rate, frozen stages, steps and batch size are left to whoever asks.
+        """
+        plain = {name: field.default for name, field in Regime.model_fields.items()}
+        numbers = ("momentum", "weight_decay", "layer_decay", "label_smoothing", "mixup")
+        words = ["linear probe"] if self.linear_probe else []
+        words += [OPTIMIZERS[self.optimizer]] if self.optimizer != plain["optimizer"] else []
+        for name in numbers:
+            value = getattr(self, name)
+            words += [f"{name.replace('_', ' ')} {value:g}"] if value != plain[name] else []
+        words += ["mirroring"] if self.mirroring else []
+        words += [AUGMENTATIONS[self.augmentation]] if self.augmentation != plain["augmentation"] else []
+        return ", ".join(words + (["EMA"] if self.ema else []))
 
     @model_validator(mode="after")
     def _probes_see_images_as_they_are(self) -> Regime:

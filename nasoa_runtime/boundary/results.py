@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary.base import Accuracy, Digest, Finite, Record, Seconds, SecondsOrZero
-from nasoa_runtime.boundary.parts import Device, Preprocessing, StepTime
+from nasoa_runtime.boundary.parts import Device, Preprocessing, StepFactors, StepTime
 from nasoa_runtime.boundary.regime import Regime
 
 Failure = Literal["OutOfMemory", "Diverged", "TimedOut", "Error", "InvalidResult", "Disrupted"]
@@ -29,6 +29,8 @@ class Measurement(Record):
     message: str = Field(default="", max_length=300)
     rows: tuple[StepTime, ...] = ()
     """The table's rows, when one was asked for."""
+    factors: StepFactors | None = None
+    """How much options slow its steps, when that was asked for."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Measurement:
@@ -102,6 +104,12 @@ class ProbeResult(PodResult):
     """Measured step time over the table's; 1 when nothing could be compared."""
     rows: dict[str, tuple[StepTime, ...]] = Field(default_factory=dict)
     """Model name -> rows measured because the table lacked them."""
+    factors: dict[str, StepFactors] = Field(default_factory=dict)
+    """Model name -> how much options slow its steps, measured because the zoo did not know."""
+    augmentation_startup_seconds: SecondsOrZero = 0.0
+    """What RandAugment and TrivialAugment need to start, beside that; 0 where that was not asked for."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """With which known rows were checked and missing ones measured."""
     infeasible: tuple[str, ...] = ()
     """Models that ran out of memory here."""
 

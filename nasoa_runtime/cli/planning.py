@@ -50,10 +50,21 @@ def plan(
         raise RefusedError(why_nothing_fits(suggestion))
     document = describe(request, zoo.version, origin, suggestion)
     rows = [
-        (c.model, c.learning_rate, c.frozen_stages, c.iterations, c.seconds, f"{100 * c.predicted_accuracy:.1f}%")
+        (
+            c.model,
+            f"{c.learning_rate:g}",
+            c.frozen_stages,
+            c.iterations,
+            c.batch_size,
+            c.regime.options or "plain",
+            c.seconds,
+            f"{100 * c.predicted_accuracy:.1f}%",
+        )
         for c in (suggestion.chosen, *suggestion.runners_up)
     ]
-    columns = ("model", "learning rate", "frozen stages", "steps", "seconds", "predicted accuracy")
+    columns = (
+        "model", "learning rate", "frozen stages", "steps", "batch size", "options", "seconds", "predicted accuracy",
+    )  # fmt: skip
     title = (
         f"{request.name}: best of {suggestion.candidates:,} candidates; zoo {zoo.name} version {zoo.version}, "
         f"predictor version {suggestion.predictor_version}, data from {origin}"
@@ -66,7 +77,7 @@ def describe(request: NamedRequest, zoo_version: int, origin: str, suggestion: S
 
     def candidate(value: Candidate) -> dict[str, Any]:
         document = asdict(value)
-        return document | {"steps": document.pop("iterations")}
+        return document | {"steps": document.pop("iterations"), "options": value.regime.options}
 
     return {
         "request": request.name,

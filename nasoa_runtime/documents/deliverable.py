@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nasoa_runtime.boundary import Accuracy, Digest, FrozenStages, Positive, Preprocessing
+from nasoa_runtime.boundary import Accuracy, Digest, FrozenStages, Positive, Preprocessing, Regime
 from nasoa_runtime.documents.base import Document
 
 WEIGHTS, DESCRIPTION, METRICS, CONFUSION, LOADER = (
@@ -34,6 +34,10 @@ class ModelDescription(Document):
     """The model of the zoo that was fine-tuned."""
     learning_rate: Positive
     frozen_stages: FrozenStages
+    regime: Regime | None = None
+    """All that was asked for; ``None`` in descriptions that say no more than the above."""
+    options: str = ""
+    """What of it differs from plain SGD on crops, in words."""
     steps: int = Field(ge=0)
     """After which the weights were the best."""
     weights: str = WEIGHTS

@@ -17,6 +17,7 @@ class ProbeOrigin(Record):
     device: Device
     """With the product that the pod found."""
     batch_size: int = Field(ge=1)
+    with_options: bool = False
     time_cap_seconds: Seconds
 
     @property

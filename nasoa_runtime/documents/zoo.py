@@ -12,6 +12,7 @@ from nasoa_runtime.boundary import (
     Precision,
     Preprocessing,
     Record,
+    StepFactors,
     StepTime,
 )
 from nasoa_runtime.documents.base import Document
@@ -20,6 +21,8 @@ IMPORT = "import"
 """Owner of a zoo that models are imported into."""
 MOST_ROWS = 4096
 """Of one model's step-time table: rows come from pods, and must not make the manifest grow without end."""
+MOST_PRODUCTS = 256
+"""For which step factors are kept, likewise."""
 NAME = "^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 
 
@@ -51,6 +54,8 @@ class ZooModel(Record):
     macs: int = Field(ge=1)
     """Multiply-accumulates of one image of the preprocessing's size."""
     step_times: tuple[StepTime, ...] = Field(default=(), max_length=MOST_ROWS)
+    step_factors: tuple[StepFactors, ...] = Field(default=(), max_length=MOST_PRODUCTS)
+    """How much options of a regime slow its steps, one for each device, product and count."""
     front_rank: int = Field(default=0, ge=0)
     """0 for a member of the Pareto front; more for one that filled the zoo up."""
 

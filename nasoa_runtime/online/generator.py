@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nasoa_runtime.boundary import DatasetStatistics
-from nasoa_runtime.online.candidates import Grid, ModelChoice, NothingFits, Overheads, Request, Suggestion
+from nasoa_runtime.online.candidates import PAPER, Grid, ModelChoice, NothingFits, Overheads, Request, Suggestion
+from nasoa_runtime.online.drawing import draw
 from nasoa_runtime.online.fitting import fitting
 from nasoa_runtime.online.ranking import rank
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
-
-DEFAULT_GRID = Grid()
 
 
 def suggest(
@@ -24,7 +24,7 @@ def suggest(
     dataset: DatasetStatistics,
     overheads: Overheads,
     predictor: PredictorState,
-    grid: Grid = DEFAULT_GRID,
+    grid: Grid = PAPER,
     runners_up: int = 5,
 ) -> Suggestion | NothingFits:
     """Rank all that fits, and take of it what the request's strategy runs (SPEC 5, Generator).
@@ -36,11 +36,14 @@ def suggest(
     allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)
     if not allowed:
         return _no_model(request, models)
-    fits, least = fitting(request, allowed, dataset, overheads, grid)
-    if not fits.iterations:
-        return _too_short(request, least)
-    rates = grid.learning_rates if request.learning_rate is None else (request.learning_rate,)
-    ranking = rank(fits, rates, request.batch_size, tuple(model.facts for model in allowed), dataset, predictor)
+    chosen_from = grid.pinned(request)
+    cells, least = fitting(request, allowed, dataset, overheads, chosen_from)
+    if not len(cells):
+        if math.isinf(least):
+            return _not_measured(request, allowed)
+        return _too_short(request, least, _least_of_probes(request, allowed, dataset, overheads, grid))
+    drawn = draw(cells, chosen_from, request.seed)
+    ranking = rank(drawn, chosen_from, tuple(model.facts for model in allowed), dataset, predictor)
     return strategy.suggest(ranking, runners_up)
 
 
@@ -73,16 +76,34 @@ def _no_model(request: Request, models: Sequence[ModelChoice]) -> NothingFits:
     return NothingFits("NoModelWithinLimits", f"no model of the zoo is left with {what}")
 
 
-def _too_short(request: Request, least: float) -> NothingFits:
-    if math.isinf(least):
+def _least_of_probes(
+    request: Request, models: Sequence[ModelChoice], dataset: DatasetStatistics, overheads: Overheads, grid: Grid
+) -> float:
+    """The least T_l of linear probes where it is the grid alone that has none; else infinity."""
+    if grid.linear_probes or request.linear_probe is not None or not request.may_probe:
+        return math.inf
+    only_probes = replace(grid, trainings=False, linear_probes=True).pinned(replace(request, linear_probe=True))
+    return fitting(request, models, dataset, overheads, only_probes)[1]
+
+
+def _not_measured(request: Request, models: Sequence[ModelChoice]) -> NothingFits:
+    known = sorted({frozen for model in models for frozen in model.step_seconds})
+    if known:
+        field = "grid.frozenStages" if request.frozen_stages is None else "pins.frozenStages"
         message = (
-            f"the zoo's table has no step time for this device at batch size {request.batch_size}, and "
-            f"{request.time_limit_seconds:g} s are too short to measure one: allow more (a minute mostly does), or "
-            "take a batch size, a device and frozen stages that the table has"
+            "no step time is known on this device of so many frozen stages, and there was no time to measure one: "
+            f"write {' or '.join(map(str, known))}, which are known, or allow more time"
         )
-        return NothingFits("NothingMeasured", message)
-    return NothingFits(
-        "TimeLimitTooShort",
-        f"nothing fits in {request.time_limit_seconds:g} s: the least time limit is {math.ceil(least)} s",
-        least,
+        return NothingFits("NothingMeasured", message, field=f"spec.{field}")
+    message = (
+        f"the zoo's table has no step time for this device, and {request.time_limit_seconds:g} s are too short to "
+        "measure one: allow more (a minute mostly does), or take a device that the table has"
     )
+    return NothingFits("NothingMeasured", message)
+
+
+def _too_short(request: Request, least: float, least_of_probes: float) -> NothingFits:
+    message = f"nothing fits in {request.time_limit_seconds:g} s: the least time limit is {math.ceil(least)} s"
+    if least_of_probes <= request.time_limit_seconds:
+        message += " (a linear probe would fit: set grid.linearProbe to true)"
+    return NothingFits("TimeLimitTooShort", message, least)

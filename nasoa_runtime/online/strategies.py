@@ -31,18 +31,20 @@ class Strategy(Replayed):
 
 
 def best_and_others(ranking: Ranking, runners_up: int) -> Suggestion:
-    """The best candidate; behind it the best that differ from each before in model, learning rate or frozen stages.
+    """The best candidate; behind it the best that differ from each before in model, learning rate, frozen stages or
+    optimizer.
 
     Where two models fit, the runners-up include another model than the chosen one's: what is left to try when that runs
     out of memory.
     """
     regimes, chosen = ranking.regimes, int(ranking.order[0])
 
-    def regime(number: int) -> tuple[int, float, float]:
+    def regime(number: int) -> tuple[int, float, float, str]:
         return (
             int(regimes.model[number]),
             float(regimes.frozen_stages[number]),
             float(regimes.learning_rate[number]),
+            str(regimes.optimizer[number]),
         )
 
     others: list[int] = []

@@ -124,6 +124,8 @@ class Delivery:
             zoo_model=self.model.name,
             learning_rate=self.regime.learning_rate,
             frozen_stages=self.regime.frozen_stages,
+            regime=self.regime,
+            options=self.regime.options or "plain",
             steps=self.steps,
             weights_digest=self.weights_digest,
         )

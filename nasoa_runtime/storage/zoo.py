@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nasoa_runtime.boundary import Extractor, StepTime
+from nasoa_runtime.boundary import Extractor, StepFactors, StepTime
 from nasoa_runtime.documents.base import dump, load
 from nasoa_runtime.documents.keys import ZOOS, ZooKeys, extractor_key, zoo_of_manifest
-from nasoa_runtime.documents.zoo import IMPORT, MOST_ROWS, NAME, RegisteredExtractor, ZooManifest, ZooModel
+from nasoa_runtime.documents.zoo import (
+    IMPORT,
+    MOST_PRODUCTS,
+    MOST_ROWS,
+    NAME,
+    RegisteredExtractor,
+    ZooManifest,
+    ZooModel,
+)
 from nasoa_runtime.storage.s3 import ObjectStore
 
 __all__ = [
@@ -94,7 +102,7 @@ def publish(
 ) -> ZooManifest:
     """Enter ``models`` in the manifest, replacing those of the same names; again changes nothing.
 
-    Rows that were measured since for the same weights are kept.
+    Rows and step factors that were measured since for the same weights are kept.
 
     Args:
         store: S3 with the operator's identity.
@@ -122,7 +130,7 @@ def publish(
             msg = f"zoo {zoo!r} is pinned to another extractor: its sources' prototypes would not compare"
             raise ZooError(msg)
         new = {model.name: model for model in models}
-        kept = [_with_rows_of(new.pop(model.name, model), model) for model in manifest.models]
+        kept = [_with_measured_of(new.pop(model.name, model), model) for model in manifest.models]
         return manifest.model_copy(
             update={
                 "extractor": extractor or manifest.extractor,
@@ -134,25 +142,37 @@ def publish(
     return _update(store, bucket, zoo, change)
 
 
-def add_step_times(store: ObjectStore, bucket: str, zoo: str, rows: Mapping[str, Sequence[StepTime]]) -> ZooManifest:
-    """Enter measured rows in the table; of two for the same setting the first one stored counts.
+def add_step_times(
+    store: ObjectStore,
+    bucket: str,
+    zoo: str,
+    rows: Mapping[str, Sequence[StepTime]],
+    factors: Mapping[str, StepFactors] | None = None,
+) -> ZooManifest:
+    """Enter measured rows and step factors; of two for the same setting the first one stored counts.
 
     Args:
         store: S3 with the operator's identity.
         bucket: the system bucket.
         zoo: name.
         rows: by model name; a model that the zoo no longer has is passed over.
+        factors: by model name, likewise.
 
     Raises:
         ZooNotFound: there is no such zoo.
         UnreadableDocumentError: its manifest can't be read; it is left as it is.
     """
 
+    def factors_of(model: str) -> tuple[StepFactors, ...]:
+        return (factors[model],) if factors and model in factors else ()
+
     def change(manifest: ZooManifest | None) -> ZooManifest:
         if manifest is None:
             msg = f"there is no zoo {zoo!r}"
             raise ZooNotFound(msg)
-        merged = tuple(_with_rows(model, rows.get(model.name, ())) for model in manifest.models)
+        merged = tuple(
+            _with_measured(model, rows.get(model.name, ()), factors_of(model.name)) for model in manifest.models
+        )
         return manifest.model_copy(update={"models": merged})
 
     return _update(store, bucket, zoo, change)
@@ -177,17 +197,30 @@ def _update(
     return load(ZooManifest, written, uri)
 
 
-def _with_rows_of(model: ZooModel, before: ZooModel) -> ZooModel:
-    """``model`` with the rows that were measured for the same weights."""
-    return _with_rows(model, before.step_times) if model.weights_digest == before.weights_digest else model
+def _with_measured_of(model: ZooModel, before: ZooModel) -> ZooModel:
+    """``model`` with what was measured for the same weights."""
+    if model.weights_digest != before.weights_digest:
+        return model
+    return _with_measured(model, before.step_times, before.step_factors)
 
 
-def _with_rows(model: ZooModel, rows: Sequence[StepTime]) -> ZooModel:
+def _with_measured(model: ZooModel, rows: Sequence[StepTime], factors: Sequence[StepFactors]) -> ZooModel:
     table = {_setting(row): row for row in model.step_times}
     for row in rows:
         if len(table) < MOST_ROWS:
             table.setdefault(_setting(row), row)
-    return model.model_copy(update={"step_times": tuple(table.values())})
+    known = {_machine(each): each for each in model.step_factors}
+    for each in factors:
+        # What was not measured before is added, option by option.
+        first = known.get(_machine(each), each)
+        if _machine(each) in known or len(known) < MOST_PRODUCTS:
+            known[_machine(each)] = first.model_copy(update={"factors": {**each.factors, **first.factors}})
+    return model.model_copy(update={"step_times": tuple(table.values()), "step_factors": tuple(known.values())})
+
+
+def _machine(factors: StepFactors) -> tuple[Any, ...]:
+    """What factors were measured on."""
+    return (factors.device, factors.product, factors.count)
 
 
 def _setting(row: StepTime) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ class Actions:
 
     def _add_step_times(self, action: AddStepTimes) -> Event | None:
         try:
-            add_step_times(self._documents.store, self._documents.bucket, action.zoo, action.rows)
+            add_step_times(self._documents.store, self._documents.bucket, action.zoo, action.rows, action.factors)
         except ZooNotFound:
             return None  # The zoo has gone since; the request goes on with the rows that its probe recorded.
         return Event("StepTimesAdded", f"new rows in the step-time table of zoo {action.zoo}", "step-times")

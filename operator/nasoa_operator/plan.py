@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from nasoa_runtime.boundary import Extractor, StepTime
+from nasoa_runtime.boundary import Extractor, StepFactors, StepTime
 from nasoa_runtime.documents.base import Document
 from nasoa_runtime.documents.outcomes import OutcomeRecord
 from nasoa_runtime.documents.zoo import ZooModel
@@ -67,10 +67,11 @@ class Publish:
 
 @dataclass(frozen=True)
 class AddStepTimes:
-    """Enter rows that a probe measured in the zoo's step-time table."""
+    """Enter what a probe measured in the zoo's step-time table and step factors."""
 
     zoo: str
     rows: Mapping[str, tuple[StepTime, ...]]
+    factors: Mapping[str, StepFactors] = field(default_factory=dict)
 
 
 Action = Learn | Publish | AddStepTimes

@@ -194,6 +194,24 @@ def test_a_time_limit_that_is_no_time_is_refused(cluster, tenant, limit, message
         pytest.param({"device": {"type": "tpu"}}, 'supported values: "cpu", "cuda"', id="unknown device"),
         pytest.param({"pins": {"frozenStages": 6}}, "should be less than or equal to 5", id="frozen stages"),
         pytest.param({"pins": {"steps": 0}}, "should be greater than or equal to 1", id="no steps"),
+        pytest.param(
+            {"pins": {"linearProbe": True, "frozenStages": 0}},
+            "leave frozenStages out or write 5",
+            id="a linear probe of more than the classifier",
+        ),
+        pytest.param({"pins": {"linearProbe": True, "mixup": 0.2}}, "leave mixup out or write 0", id="a mixed probe"),
+        pytest.param(
+            {"pins": {"linearProbe": True, "mirroring": True}},
+            "leave mirroring out or write false",
+            id="a mirrored one",
+        ),
+        pytest.param(
+            {"pins": {"linearProbe": True, "augmentation": "RandAugment"}},
+            "leave augmentation out or write Crop",
+            id="an augmented one",
+        ),
+        pytest.param({"batchSize": 32, "pins": {"batchSize": 64}}, "is not what batchSize says", id="two batch sizes"),
+        pytest.param({"grid": {"preset": "Best"}}, 'supported values: "Default", "Paper"', id="preset"),
         pytest.param({"strategy": "Best"}, 'supported values: "OneShot"', id="strategy"),
         pytest.param({"timelimit": "1m"}, 'unknown field "spec.timelimit"', id="misspelt field"),
         pytest.param(

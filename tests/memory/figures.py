@@ -20,6 +20,7 @@ from nasoa_runtime.boundary import (
     PretrainResult,
     ProfileInput,
     ProfileResult,
+    StepFactors,
     StepTime,
     digest,
 )
@@ -92,7 +93,19 @@ def profile(pod_input: ProfileInput) -> ProfileResult:
             )
             for frozen in (pod_input.frozen_stages if pod_input.choose_layout else ())
         )
-        measurements.append(Measurement(name=candidate.name, step_seconds=seconds, rows=rows))
+        rows += tuple(
+            rows[0].model_copy(update={"batch_size": size, "step_seconds": seconds * size / pod_input.batch_size})
+            for size in pod_input.other_batch_sizes
+        )
+        factors = StepFactors(device="cpu", product="test", count=1, factors={"ema": 1.2})
+        measurements.append(
+            Measurement(
+                name=candidate.name,
+                step_seconds=seconds,
+                rows=rows,
+                factors=factors if pod_input.with_factors else None,
+            )
+        )
     return ProfileResult(
         device=Device(product="test"), measurements=tuple(measurements), anchor_step_seconds=0.02, seconds=5.0
     )

@@ -59,8 +59,8 @@ def test_a_search_needs_only_data_an_output_and_the_name_of_its_zoo():
 
 def test_a_request_needs_only_data_a_time_a_zoo_and_an_output():
     spec = FineTuneRequestSpec.model_validate(a_request()["spec"])
-    assert (spec.strategy, spec.batch_size, spec.suspend) == ("OneShot", 32, False)
-    assert spec.grid.frozen_stages == (0, 1, 2, 3, 4, 5)
+    assert (spec.strategy, spec.batch_size, spec.suspend) == ("OneShot", None, False)
+    assert (spec.grid.preset, spec.grid.learning_rates, spec.pins.linear_probe) == ("Default", None, None)
 
 
 def test_a_spec_is_written_with_the_names_of_the_yaml():

@@ -249,6 +249,27 @@ def test_a_regime_that_no_pod_could_run_is_refused(fields, problem) -> None:
         regime_of(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({}, "", id="plain"),
+        pytest.param({"batch_size": 64, "learning_rate": 0.5}, "", id="what is told elsewhere"),
+        pytest.param({"linear_probe": True, "frozen_stages": 5, "ema": True}, "linear probe, EMA", id="a probe"),
+        pytest.param(
+            {"optimizer": "adamw", "layer_decay": 0.75, "ema": True}, "AdamW, layer decay 0.75, EMA", id="AdamW"
+        ),
+        pytest.param(
+            {"momentum": 0.95, "weight_decay": 0, "label_smoothing": 0.1, "mixup": 0.2, "mirroring": True,
+             "augmentation": "rand-augment"},
+            "momentum 0.95, weight decay 0, label smoothing 0.1, mixup 0.2, mirroring, RandAugment",
+            id="all else",
+        ),
+    ],
+)  # fmt: skip
+def test_a_regime_tells_in_a_few_words_what_is_not_plain(fields, words) -> None:
+    assert regime_of(**fields).options == words
+
+
 def test_a_regime_without_a_batch_size_has_the_inputs() -> None:
     document = a_finetuning("s")
     assert [document.batch_size_of(regime_of(batch_size=size)) for size in (None, 24)] == [8, 24]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from described import a_record, an_outcome
 from s3 import an_empty_store
 
@@ -309,6 +310,22 @@ def test_a_probes_result_that_was_written_by_hand_need_not_name_its_program(
     probe_json.write_text(json.dumps({key: value for key, value in PROBE.items() if key != "program"}))
     code, _, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json), "--json")
     assert (code, err) == (0, "")
+
+
+def test_a_plan_tells_the_whole_regime(nasoa, zoo, request_yaml, probe_json) -> None:
+    request = yaml.safe_load(request_yaml.read_text())
+    request["spec"]["pins"] = {
+        "optimizer": "AdamW", "layerDecay": 0.75, "weightDecay": 0.05, "labelSmoothing": 0, "mixup": 0, "ema": True,
+        "augmentation": "Crop", "frozenStages": 0,
+    }  # fmt: skip
+    request_yaml.write_text(yaml.safe_dump(request))
+    arguments = ("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    chosen = json.loads(nasoa(*arguments, "--json")[1])["chosen"]
+    assert chosen["options"] == "AdamW, weight decay 0.05, layer decay 0.75, EMA"
+    assert (chosen["optimizer"], chosen["layer_decay"], chosen["ema"]) == ("adamw", 0.75, True)
+    shown = nasoa(*arguments)[1]
+    assert "batch size" in shown
+    assert "AdamW" in shown
 
 
 def test_a_probed_request_is_planned_from_its_probe(nasoa, store, zoo, request_yaml, probe_json) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from nasoa_operator.crd import crd, files, object_schema, structural
 from nasoa_runtime.api.kinds import KINDS, REQUEST, SEARCH
+from nasoa_runtime.online.candidates import DEFAULT, PAPER
 
 ROOT = Path(__file__).parents[2]
 BOTH = [pytest.param(kind, id=kind.kind) for kind in KINDS]
@@ -122,10 +123,10 @@ def test_what_may_be_left_out_says_what_holds_then(kind):
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        pytest.param("batchSize", "Default: 32.", id="a number"),
+        pytest.param("grid.maxEpochs", "Default: 200.", id="a number"),
         pytest.param("suspend", "Default: false.", id="a truth"),
         pytest.param("strategy", "Default: OneShot.", id="a word"),
-        pytest.param("grid.stepFractions", "Default: 1, 0.5, 0.25, 0.125.", id="a list"),
+        pytest.param("grid.stepFractions", "with Paper 0.125 too.", id="a list of the preset"),
         pytest.param("timeLimit", "do not count.", id="none"),
     ],
 )
@@ -138,7 +139,27 @@ def test_defaults_stand_at_the_end(path, told):
 
 def test_the_numbers_of_frozen_stages_are_those_of_the_architectures():
     grid = object_schema(REQUEST)["properties"]["spec"]["properties"]["grid"]["properties"]["frozenStages"]
-    assert (grid["default"], grid["maxItems"], grid["items"]["maximum"]) == ([0, 1, 2, 3, 4, 5], 6, 5)
+    assert (grid["maxItems"], grid["items"]["maximum"]) == (6, 5)
+
+
+def test_what_the_presets_have_is_what_their_fields_say():
+    """`kubectl explain` prints the values of both presets, which stand in the generator."""
+    told = object_schema(REQUEST)["properties"]["spec"]["properties"]["grid"]["properties"]
+    for field, ours in {
+        "learningRates": (*DEFAULT.learning_rates, *DEFAULT.adamw_learning_rates),
+        "stepFractions": (*DEFAULT.fractions, *PAPER.fractions[3:]),
+        "batchSizes": (*DEFAULT.batch_sizes, *PAPER.batch_sizes),
+        "weightDecays": (*DEFAULT.weight_decays, *PAPER.weight_decays, *DEFAULT.adamw_weight_decays),
+        "layerDecays": (*DEFAULT.layer_decays, *PAPER.layer_decays),
+        "labelSmoothings": (*DEFAULT.label_smoothings, *PAPER.label_smoothings),
+        "mixups": (*DEFAULT.mixups, *PAPER.mixups),
+    }.items():
+        says = told[field]["description"].partition("When left out,")[2]
+        numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", says)]
+        assert numbers == [float(value) for value in ours], field
+    assert "items" in told["optimizers"]
+    assert told["optimizers"]["items"]["enum"] == ["SGD", "AdamW"]
+    assert told["augmentations"]["items"]["enum"] == ["Crop", "RandAugment", "TrivialAugment"]
 
 
 def test_all_fields_of_a_search_but_three_are_decided_at_creation():

@@ -7,7 +7,7 @@ from memory.lines import DeathBehind
 from request_simulation import DIGEST, UID, RequestSimulation, Taught, a_model, a_probe, a_result, a_zoo, run
 
 from nasoa_operator.pod_outcomes import PodOutcome
-from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepTime
+from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepFactors, StepTime
 
 
 def failing(kind, failure, message="", steps=None, field=None):
@@ -23,6 +23,12 @@ def failing(kind, failure, message="", steps=None, field=None):
 
 def reason(status, condition="Failed"):
     return next(c["reason"] for c in status["conditions"] if c["type"] == condition)
+
+
+def told(simulation, why):
+    """The message of its one Event of this reason."""
+    (event,) = (e for e in simulation.world.cluster.events() if e["reason"] == why)
+    return event["message"]
 
 
 def test_a_request_is_probed_planned_run_and_learned_from_once():
@@ -199,6 +205,90 @@ def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():
     assert simulation.inputs["probe"].models[0].frozen_stages_missing == (0, 1, 2, 3, 4, 5)
     assert simulation.inputs["finetune"].regimes[0].frozen_stages == 5
     assert simulation.zoo.models[0].step_times == (row,)
+
+
+def test_the_probe_measures_what_the_zoo_does_not_know_of_options_and_batches():
+    known = StepFactors(device="cpu", product="test", count=1, factors={"ema": 1.1})
+    row = a_model("fashion-2").step_times[0].model_copy(update={"batch_size": 64, "step_seconds": 0.09})
+    known_of = a_model("fashion-2", step_times=(*a_model("fashion-2").step_times, row), step_factors=(known,))
+    found = known.model_copy(update={"factors": {"ema": 1.2, "adamw": 1.3}})
+
+    def program(pod_input, index):
+        if isinstance(pod_input, ProbeInput):
+            return PodOutcome(index, result=a_probe(factors={"fashion-1": found, "fashion-2": found}))
+        return run(pod_input, index)
+
+    simulation = RequestSimulation(zoo=a_zoo(a_model("fashion-1"), known_of), program=program)
+    assert simulation.end()["phase"] == "Succeeded"
+    assert [(m.other_batch_size_missing, m.factors_missing) for m in simulation.inputs["probe"].models] == [
+        (16, True),
+        (None, False),
+    ]
+    # Of two figures for one option the first counts; one that was not known is added.
+    merged = known.model_copy(update={"factors": {"adamw": 1.3, "ema": 1.1}})
+    assert [model.step_factors for model in simulation.zoo.models] == [(found,), (merged,)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        pytest.param({"grid": {"preset": "Paper"}}, (None, False), id="plain steps of one batch size"),
+        pytest.param({"batchSize": 32}, (None, True), id="one batch size"),
+        pytest.param({"grid": {"preset": "Paper"}, "pins": {"ema": True}}, (None, True), id="a pinned option"),
+        pytest.param({"pins": {"linearProbe": True}}, (16, False), id="linear probes"),
+        pytest.param({"grid": {"preset": "Paper", "batchSizes": [32, 48]}}, (48, False), id="plain steps"),
+    ],
+)
+def test_the_probe_measures_only_what_may_be_chosen(spec, wanted):
+    simulation = RequestSimulation(spec)
+    simulation.end()
+    (model, _) = simulation.inputs["probe"].models
+    assert (model.other_batch_size_missing, model.factors_missing) == wanted
+    assert simulation.inputs["probe"].with_options == wanted[1]
+
+
+def test_a_batch_size_that_is_left_out_is_the_tables_for_the_probe():
+    simulation = RequestSimulation()
+    simulation.end()
+    assert simulation.inputs["probe"].batch_size == 32
+    assert all(regime.batch_size in {16, 32, 64} for regime in simulation.inputs["finetune"].regimes)
+
+
+def test_the_whole_regime_is_told_in_status_and_event():
+    pins = {
+        "model": "fashion-1", "learningRate": 0.0003, "frozenStages": 1, "optimizer": "AdamW", "batchSize": 64,
+        "weightDecay": 0.05, "layerDecay": 0.75, "labelSmoothing": 0, "mixup": 0, "augmentation": "Crop", "ema": True,
+    }  # fmt: skip
+    simulation = RequestSimulation({"pins": pins, "timeLimit": "5m"})
+    schedule = simulation.end()["schedule"]
+    assert (schedule["batchSize"], schedule["options"]) == (64, "AdamW, weight decay 0.05, layer decay 0.75, EMA")
+    assert schedule["runnersUp"] == [] or schedule["runnersUp"][0]["options"] == schedule["options"]
+    message = told(simulation, "Scheduled")
+    words = (
+        rf"fashion-1, learning rate 0.0003, 1 frozen stages, {schedule['steps']} steps of 64 images, AdamW, weight "
+        r"decay 0.05, layer decay 0.75, EMA: predicted [0-9.]+% in \d+s, the best of 3 candidates \(predictor "
+        r"version 0\)"
+    )
+    assert re.fullmatch(words, message)
+
+
+def test_a_plain_regime_is_told_in_as_few_words_as_ever():
+    simulation = RequestSimulation({"grid": {"preset": "Paper"}})
+    schedule = simulation.end()["schedule"]
+    assert "options" not in schedule
+    message = told(simulation, "Scheduled")
+    assert f"{schedule['steps']} steps of 32 images: predicted" in message
+
+
+def test_a_linear_probe_serves_a_limit_in_which_nothing_else_fits():
+    spec = {"timeLimit": "14s", "batchSize": 32}
+    zoo = a_zoo(a_model("fashion-1", 8.0, inference=0.02))
+    simulation = RequestSimulation(spec, zoo=zoo)
+    assert simulation.end()["schedule"]["options"].startswith("linear probe")
+    (regime, *_) = simulation.inputs["finetune"].regimes
+    assert (regime.linear_probe, regime.frozen_stages) == (True, 5)
+    without = RequestSimulation(spec | {"pins": {"linearProbe": False}}, zoo=zoo)
+    assert reason(without.end()) == "TimeLimitTooShort"
 
 
 def test_a_suspended_request_is_probed_and_planned_only():

@@ -24,7 +24,12 @@ FREE = Overheads(startup_seconds=0.0, upload_seconds=0.0, validations=0, margin=
 
 def a_model(name="a", step_seconds=None, inference_seconds_per_image=0.01, parameters=4_000_000):
     known = facts(name, parameters=parameters, macs=None)
-    return ModelChoice(known, step_seconds or {0: 0.2, 5: 0.1}, inference_seconds_per_image)
+    return ModelChoice(known, step_seconds or {0: 0.2, 5: 0.1}, inference_seconds_per_image, batch_size=16)
+
+
+def unmeasured():
+    """A model without any row."""
+    return ModelChoice(facts("bare"), {}, 0.0)
 
 
 def with_parameters(state, **changes):
@@ -190,6 +195,20 @@ def test_frozen_stages_without_step_time_are_no_candidate():
     outcome = planned(a_request(frozen_stages=3))
     assert isinstance(outcome, NothingFits)
     assert outcome.reason == "NothingMeasured"
+
+
+def test_a_grid_of_frozen_stages_that_nothing_is_known_of_is_told_what_to_write():
+    outcome = planned(a_request(frozen_stages=3))
+    assert outcome.field == "spec.pins.frozenStages"
+    outcome = planned(grid=Grid(frozen_stages=(2, 3)))
+    assert (outcome.reason, outcome.field) == ("NothingMeasured", "spec.grid.frozenStages")
+    assert "write 0 or 5, which are known, or allow more time" in outcome.message
+
+
+def test_a_device_that_nothing_is_known_of_is_named():
+    outcome = planned(models=[unmeasured()])
+    assert (outcome.reason, outcome.field) == ("NothingMeasured", None)
+    assert outcome.message.startswith("the zoo's table has no step time for this device, and 100 s are too short")
 
 
 def test_the_least_time_limit_is_said_in_whole_seconds():

@@ -60,5 +60,9 @@ def test_a_request_is_decided_as_recorded(golden):
         chosen = (regime.model, regime.learning_rate, regime.frozen_stages, regime.steps)
         assert chosen == (model, learning_rate, frozen_stages, steps)
         assert regime.predicted_accuracy == pytest.approx(predicted, abs=1e-4)
-    known = [Taught(run["model"], run["classes"], run["iterations"], run["accuracy"]) for run in golden["learned"]]
+    known = [
+        Taught(run["description"]["model"], values["classes"], values["iterations"], run["accuracy"])
+        for run in golden["learned"]
+        for values in [run["description"]["values"]]
+    ]
     assert simulation.learned == [(UID, tuple(known))]

@@ -1,4 +1,4 @@
-"""Requests that were recorded before the predictor's rooms were rebuilt: the same is suggested, learned and predicted.
+"""Requests that were recorded with the packaged start: the same is suggested, learned and predicted.
 
 `tests/golden/decisions.json` holds a zoo and, for each request, what of the specification and of the probe was not the
 default, the candidates that were handed over, what was learned of the first one's run, and what was then predicted.
@@ -83,13 +83,10 @@ def test_a_recorded_request_is_decided_learned_and_predicted_as_it_was(recorded,
     )
     run = Run(regime=regime, steps=regime.steps, validation_accuracy=0.8, step_seconds=0.05, seconds=40.0)
     facts = [model_facts(model, dataset) for model in ZOO]
-    outcomes = outcome_record(REQUEST, facts, dataset, [run], 0, ONE_SHOT).runs
-    told = [
-        {"model": o.description.model, **o.description.values, "accuracy": o.accuracy, "failure": o.failure}
-        for o in outcomes
-    ]
-    assert told == recorded["learned"]
+    record = outcome_record(REQUEST, facts, dataset, [run], 0, ONE_SHOT)
+    (outcome,) = record.runs
+    assert [outcome.model_dump(mode="json")] == recorded["learned"]
 
-    state = predictor.update(outcomes, "uid")
-    after = state.predict(Batch.of([outcome.description for outcome in outcomes], state.encoder.table))
+    state = predictor.update(record)
+    after = state.predict(Batch.of([outcome.description], dataset=record.dataset))
     assert after.tolist() == pytest.approx(recorded["predicted_after"], abs=1e-4)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from nasoa_runtime.boundary import Device, StepTime
+from nasoa_runtime.boundary import Device, StepFactors, StepTime
 from nasoa_runtime.pods.failures import OutOfMemoryError
 from nasoa_runtime.pods.training import profiling
+from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.isolation import measured
 from nasoa_runtime.pods.training.profiling import OPTIONS, Option, Task, drift_factor, measure, option_factors
 from nasoa_runtime.pods.training.similarity import Prototypes, similarity
@@ -67,7 +68,7 @@ def test_drift_over_three_percent_scales_the_figures(known, seen, factor) -> Non
 def test_every_option_is_measured_by_steps_that_are_really_done() -> None:
     factors = option_factors(replace(TASK, steps=3))
     assert list(factors) == ["adamw", "ema", "mirroring", "mixup", "rand-augment", "trivial-augment"]
-    assert all(0 < factor < math.inf for factor in factors.values())
+    assert all(1 <= factor <= 5 for factor in factors.values())
 
 
 def test_a_factor_stays_right_on_a_node_that_slows_down_meanwhile(monkeypatch) -> None:
@@ -86,13 +87,62 @@ def test_only_the_options_asked_for_are_measured_and_not_longer_than_is_allowed(
     assert list(factors) == ["ema"]
 
 
+def test_no_option_is_said_to_make_steps_faster_or_five_times_as_slow(monkeypatch) -> None:
+    seconds = {"adamw": 0.9, "sgd": 1.0, "ema": 70.0}
+    monkeypatch.setattr(
+        profiling, "_step_with", lambda option, *_: lambda: seconds["ema" if option.ema else option.optimizer]
+    )
+    options = {name: OPTIONS[name] for name in ("adamw", "ema")}
+    assert option_factors(replace(TASK, steps=3), options) == {"adamw": 1.0, "ema": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "turns"),
+    [
+        pytest.param(0.05, 23, id="quiet steps: as many as asked for, after three to warm up"),
+        pytest.param(0.01, 50, id="short steps: for more than a second"),
+        pytest.param(0.0001, 203, id="very short ones: not for ever"),
+    ],
+)
+def test_the_shorter_steps_are_the_more_turns_are_taken(monkeypatch, step_seconds, turns) -> None:
+    taken, clock = itertools.count(), [0.0]
+
+    def scripted(option: Option, *_network):
+        def step() -> float:
+            if not option.ema:
+                next(taken)
+            clock[0] += step_seconds
+            return step_seconds
+
+        return step
+
+    monkeypatch.setattr(profiling, "_step_with", scripted)
+    monkeypatch.setattr(Target, "now", lambda _self: clock[0])
+    assert option_factors(replace(TASK, steps=20), {"ema": OPTIONS["ema"]}) == {"ema": 1.0}
+    assert next(taken) == pytest.approx(turns, abs=1)
+
+
+def test_a_table_has_other_batch_sizes_and_what_options_cost() -> None:
+    *rows, factors = measure(replace(TASK, frozen_stages=(0, 5), other_batch_sizes=(8,), with_factors=True))
+    assert [(row.frozen_stages, row.batch_size) for row in rows] == [(0, 4), (5, 4), (0, 8)]
+    assert (factors.device, factors.product, factors.count) == ("cpu", rows[0].product, 1)
+    assert set(factors.factors) == set(OPTIONS)
+
+
 # --- Processes -------------------------------------------------------------------------------------------------------
+
+
+def test_factors_come_back_from_the_process_too() -> None:
+    known = StepFactors(device="cpu", product="p", count=1, factors={"ema": 1.5})
+    found = measured(TASK, 60.0, function=lambda task: [a_row(task), known])
+    assert (found.rows, found.factors) == ((a_row(TASK),), known)
 
 
 def test_a_network_is_measured_in_a_process_of_its_own() -> None:
     found = measured(TASK, 60.0)
     assert found.failure is None
     assert len(found.rows) == 1
+    assert found.factors is None
 
 
 def test_an_invalid_architecture_is_an_error_of_its_own() -> None:

@@ -32,6 +32,7 @@ from nasoa_runtime.pods.training.checkpoint import Checkpoint, state_of, tensors
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.finetuning import Finetuning
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
+from nasoa_runtime.pods.training.profiling import OPTIONS
 from nasoa_runtime.pods.training.request import Request, Trained
 from nasoa_runtime.pods.training.similarity import Prototypes
 from nasoa_runtime.storage.s3 import ObjectStore, connect
@@ -213,13 +214,18 @@ def test_a_zoo_table_comes_with_prototypes_of_the_source(pod, store) -> None:
         low_resolution_stem=True,
         steps=3,
         frozen_stages=[0, 5],
+        other_batch_sizes=[8],
+        with_factors=True,
         choose_layout=True,
         prototypes_of=DATA,
         extractor=an_extractor(store),
         prototypes_uri="s3://tenant/out/prototypes.npz",
     )
     result = result_of(store, message)
-    assert [row.frozen_stages for row in result.measurements[0].rows] == [0, 5]
+    measurement = result.measurements[0]
+    assert [(row.frozen_stages, row.batch_size) for row in measurement.rows] == [(0, 4), (5, 4), (0, 8)]
+    assert measurement.step_seconds == measurement.rows[0].step_seconds
+    assert set(measurement.factors.factors) == set(OPTIONS)
     body = store.get("s3://tenant/out/prototypes.npz").body
     assert digest(body) == result.prototypes_digest
     prototypes = Prototypes.from_bytes(body)
@@ -237,9 +243,15 @@ def test_a_probe_counts_compares_and_measures(pod, store) -> None:
             dataset=DATA,
             batch_size=8,
             time_cap_seconds=20,
+            with_options=True,
             models=[
                 {"model": model, "frozen_stages_known": {"0": 1000.0}},
-                {"model": a_model(store, "new"), "frozen_stages_missing": [0, 5]},
+                {
+                    "model": a_model(store, "new"),
+                    "frozen_stages_missing": [0, 5],
+                    "other_batch_size_missing": 16,
+                    "factors_missing": True,
+                },
             ],
             extractor=an_extractor(store),
             sources={"fashion": "s3://system/zoo/fashion.npz", "gone": "s3://system/zoo/gone.npz"},
@@ -254,7 +266,11 @@ def test_a_probe_counts_compares_and_measures(pod, store) -> None:
     assert set(statistics.domain_similarity) == {"fashion"}
     assert 0 < statistics.domain_similarity["fashion"] < 1
     assert 0 < result.step_correction < 0.01
-    assert [row.frozen_stages for row in result.rows["new"]] == [0, 5]
+    assert [(row.frozen_stages, row.batch_size) for row in result.rows["new"]] == [(0, 8), (5, 8), (0, 16)]
+    assert set(result.factors) == {"new"}
+    assert set(result.factors["new"].factors) == set(OPTIONS)
+    assert result.batch_size == 8
+    assert result.augmentation_startup_seconds > 0
     assert result.rows["new"][0].inference_seconds
     assert 0 < result.loading_seconds_per_image < 0.1
 
@@ -352,7 +368,11 @@ def test_whatever_the_regime_says_the_model_can_be_loaded(pod, store, tmp_path: 
     result = result_of(store, pod("finetune", **a_finetuning(store, regimes=[a_regime(**fields)])))
     assert result.runs[0].regime == Regime.model_validate(a_regime(**fields))
     assert result.test_accuracy > 0.6
-    loaded = load_model(delivered(store, tmp_path / "model"))
+    folder = delivered(store, tmp_path / "model")
+    described = json.loads((folder / "model.json").read_text())
+    assert Regime.model_validate(described["regime"]) == result.runs[0].regime
+    assert described["options"] == result.runs[0].regime.options
+    loaded = load_model(folder)
     images = make_images(tmp_path / "fresh", classes=3, per_class=5, seed=9)
     right = [loaded.classify(path)[0] == path.parent.name for path in sorted(images.rglob("*.png"))]
     assert sum(right) / len(right) > 0.6

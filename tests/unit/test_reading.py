@@ -18,6 +18,7 @@ DATASET = f"must be s3://BUCKET/PREFIX or pvc://CLAIM/PATH: a folder of class fo
 OUTPUT = f"must be s3://BUCKET/PREFIX; a bucket has 3 to 63 characters. {PATHS}"
 NEEDS_GPU = "needs a GPU: use fp32 or bf16, or set device.type to cuda"
 NAME = "must be lower-case letters, digits and '-', at most 63, such as vision-small"
+PROBE_SEES = "a linear probe trains on images as they are"
 OBJECT_NAME = "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 
 OF_BOTH = [
@@ -50,6 +51,36 @@ OF_REQUESTS = [
         "podTemplate.resources.limits",
         "asks for nvidia.com/gpu, but device.type is cpu: remove it, or set device.type to cuda",
         id="GPU of a CPU pod",
+    ),
+    pytest.param(
+        {"batchSize": 32, "pins": {"batchSize": 64}},
+        "pins.batchSize",
+        "is not what batchSize says: write one of both",
+        id="two batch sizes",
+    ),
+    pytest.param(
+        {"pins": {"linearProbe": True, "frozenStages": 4}},
+        "pins.frozenStages",
+        "a linear probe trains the classifier only: leave frozenStages out or write 5, or leave linearProbe out",
+        id="a linear probe of more than the classifier",
+    ),
+    pytest.param(
+        {"pins": {"linearProbe": True, "mixup": 0.2}},
+        "pins.mixup",
+        f"{PROBE_SEES}: leave mixup out or write 0, or leave linearProbe out",
+        id="a linear probe of mixed images",
+    ),
+    pytest.param(
+        {"pins": {"linearProbe": True, "mirroring": True}},
+        "pins.mirroring",
+        f"{PROBE_SEES}: leave mirroring out or write false, or leave linearProbe out",
+        id="a linear probe of mirrored images",
+    ),
+    pytest.param(
+        {"pins": {"linearProbe": True, "augmentation": "RandAugment"}},
+        "pins.augmentation",
+        f"{PROBE_SEES}: leave augmentation out or write Crop, or leave linearProbe out",
+        id="a linear probe of augmented images",
     ),
 ]
 OF_SEARCHES = [
@@ -108,6 +139,17 @@ PLAIN = [
     pytest.param(
         {"grid": {"learningRates": [0.1, 0]}}, "grid.learningRates[1]: should be greater than 0", id="bound of an item"
     ),
+    pytest.param(
+        {"grid": {"optimizers": ["SGD", "Adam"]}},
+        'grid.optimizers[1]: Unsupported value: "Adam": supported values: "SGD", "AdamW"',
+        id="unknown optimizer",
+    ),
+    pytest.param(
+        {"grid": {"mixups": []}},
+        "grid.mixups: should have at least 1 item after validation, not 0",
+        id="an empty list",
+    ),
+    pytest.param({"pins": {"ema": "yes"}}, "pins.ema: must be of type boolean", id="text for a truth of the pins"),
     pytest.param(
         {"device": {"type": "tpu"}},
         'device.type: Unsupported value: "tpu": supported values: "cpu", "cuda"',
@@ -169,6 +211,19 @@ def test_every_rule_of_admission_is_one_of_python_too(kind, cases):
 @pytest.mark.parametrize(("overrides", "message"), PLAIN)
 def test_types_bounds_and_names_are_told_as_the_api_server_tells_them(overrides, message):
     assert refusal(FineTuneRequestSpec, a_request(**overrides)) == f"spec.{message}"
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        pytest.param({"linearProbe": True, "frozenStages": 5, "mixup": 0, "mirroring": False}, id="said twice"),
+        pytest.param({"linearProbe": True, "augmentation": "Crop", "ema": True, "optimizer": "AdamW"}, id="a probe"),
+        pytest.param({"linearProbe": False, "frozenStages": 2, "mixup": 0.2, "mirroring": True}, id="no probe"),
+        pytest.param({"frozenStages": 2, "mixup": 0.2, "augmentation": "RandAugment"}, id="not said"),
+    ],
+)
+def test_pins_that_agree_are_taken(pins):
+    assert read_spec(FineTuneRequestSpec, a_request(pins=pins)["spec"]).pins.to_manifest() == pins
 
 
 def test_items_that_must_differ_are_compared():

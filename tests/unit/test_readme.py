@@ -50,8 +50,8 @@ NO_REASONS = {
     "False", "True", "Normal", "Warning", "Event", "FineTuneRequest", "NASSearch", "Secret", "FailIndex", "Ignore",
     # Kinds of outcomes, which become reasons of other names, and what Kubernetes calls ends.
     "BadInput", "Disrupted", "Error", "OOMKilled", "Running", "TimedOut",
-    # A name of types.
-    "Snapshot",
+    # A name of types, and those of presets.
+    "Snapshot", "Default", "Paper",
 }  # fmt: skip
 
 

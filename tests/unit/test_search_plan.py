@@ -66,6 +66,12 @@ def test_step_times_are_measured_before_anything_is_trained(whole):
     assert whole.created[-2:] == ["pretrain", "table"]
 
 
+def test_a_zoo_knows_what_options_and_larger_batches_cost(whole):
+    for model in whole.zoo.models:
+        assert [factors.factors for factors in model.step_factors] == [{"ema": 1.2}]
+        assert {(row.frozen_stages, row.batch_size) for row in model.step_times if row.batch_size != 32} == {(0, 64)}
+
+
 def test_every_job_is_deleted_once_it_is_recorded(whole):
     assert whole.deleted == whole.created
     assert whole.jobs == {}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import Extractor, Preprocessing, StepTime, digest
+from nasoa_runtime.boundary import Extractor, Preprocessing, StepFactors, StepTime, digest
 from nasoa_runtime.documents.base import UnreadableDocumentError
 from nasoa_runtime.storage.intake import admit_prototypes, admit_weights
 from nasoa_runtime.storage.s3 import MissingObject, ObjectStore
@@ -196,6 +196,40 @@ def test_rows_outlive_publishing_the_same_weights_again(store: ObjectStore) -> N
     assert publish(store, "sys", "fashion", "uid-1", [a_model()]).models[0].step_times == (a_row(0.1),)
     other = publish(store, "sys", "fashion", "uid-1", [a_model(weights_digest="1" * 64)])
     assert other.models[0].step_times == ()
+
+
+def some_factors(product: str = "a processor", **factors: float) -> StepFactors:
+    return StepFactors(device="cpu", product=product, count=1, factors=factors)
+
+
+def test_the_first_factor_of_an_option_on_a_device_counts(store: ObjectStore) -> None:
+    publish(store, "sys", "fashion", "uid-1", [a_model(step_factors=[some_factors(ema=1.1)]), a_model("second")])
+    found = {
+        "first": some_factors(ema=2.0, adamw=1.3),
+        "second": some_factors("another", ema=1.5),
+        "gone": some_factors(ema=3.0),
+    }
+    written = add_step_times(store, "sys", "fashion", {}, found)
+    assert [model.step_factors for model in written.models] == [
+        (some_factors(ema=1.1, adamw=1.3),),
+        (some_factors("another", ema=1.5),),
+    ]
+    assert add_step_times(store, "sys", "fashion", {}, found).version == written.version == 2
+    elsewhere = add_step_times(store, "sys", "fashion", {}, {"first": some_factors("another", ema=1.9)})
+    assert len(elsewhere.models[0].step_factors) == 2
+
+
+def test_factors_outlive_publishing_the_same_weights_again(store: ObjectStore) -> None:
+    publish(store, "sys", "fashion", "uid-1", [a_model(step_factors=[some_factors(ema=1.1)])])
+    again = publish(store, "sys", "fashion", "uid-1", [a_model()])
+    assert again.models[0].step_factors == (some_factors(ema=1.1),)
+    assert publish(store, "sys", "fashion", "uid-1", [a_model(weights_digest="1" * 64)]).models[0].step_factors == ()
+
+
+@pytest.mark.parametrize("factor", [0.9, 5.1, float("nan")])
+def test_a_factor_that_can_not_be_is_refused(factor: float) -> None:
+    with pytest.raises(ValidationError):
+        some_factors(ema=factor)
 
 
 def test_rows_for_no_zoo_are_refused(store: ObjectStore) -> None:

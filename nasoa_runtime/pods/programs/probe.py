@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 import itertools
 import logging
+import math
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from nasoa_runtime.boundary import (
     ModelReference,
     ProbeInput,
     ProbeResult,
+    StepFactors,
     StepTime,
 )
 from nasoa_runtime.documents.base import UnreadableDocumentError, dump, load
@@ -33,10 +35,11 @@ from nasoa_runtime.pods.networks.building import build_model
 from nasoa_runtime.pods.networks.weights import fetch_weights
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import blaming, retrying
+from nasoa_runtime.pods.training.augmentation import AUGMENTING_MODULE
 from nasoa_runtime.pods.training.batches import Loader
 from nasoa_runtime.pods.training.device import prepare, product_before_torch, product_of
 from nasoa_runtime.pods.training.isolation import Measured, measured
-from nasoa_runtime.pods.training.profiling import Task
+from nasoa_runtime.pods.training.profiling import LEAST_STEPS, OPTIONS, WARM_UP_STEPS, Task
 from nasoa_runtime.pods.training.similarity import Prototypes, class_prototypes, similarity
 from nasoa_runtime.storage.s3 import StoreError, StoreUnavailable
 
@@ -48,6 +51,8 @@ CORRECTION_SHARE, ROWS_SHARE = 0.3, 0.7
 """Shares of the time cap after which correcting, and then measuring missing rows, must have ended."""
 ROW_SHARE = 0.5
 """Of the time for a measurement, what its steps may take; the rest is for building the network and warming up."""
+START_SECONDS = 1.0
+"""For which measuring options would be too careful: a process, a network, its warm-up."""
 LOADED_BATCHES = 5
 
 
@@ -65,10 +70,12 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
     weights_seconds = _weights_seconds(document, pod)
     # Reading went on while torch was imported, so the later of both counts.
     ready = max(imported, clock.used_seconds() - weights_seconds) + weights_seconds
+    augmentation_seconds = _augmentation_seconds() if document.with_options else 0.0
     measuring = _Measuring(document, time.monotonic())
     pod.check_stop()
     measuring.correct()
     measuring.fill_rows()
+    measuring.fill_options()
     build_seconds = _build_seconds(document, dataset)
     result = ProbeResult(
         device=document.device.model_copy(update={"product": measuring.product or product_of(document.device)}),
@@ -77,6 +84,9 @@ def run(document: ProbeInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> Pro
         loading_seconds_per_image=_loading_seconds_per_image(document, dataset),
         step_correction=measuring.correction,
         rows={name: rows for name, rows in measuring.rows.items() if rows},
+        factors=measuring.factors,
+        augmentation_startup_seconds=augmentation_seconds,
+        batch_size=document.batch_size,
         infeasible=tuple(sorted(measuring.infeasible)),
         seconds=clock.used_seconds(),
     )
@@ -97,6 +107,7 @@ def origin_of(document: ProbeInput, dataset_digest: str) -> ProbeOrigin | None:
         zoo=document.zoo,
         device=document.device.model_copy(update={"product": product}),
         batch_size=document.batch_size,
+        with_options=document.with_options,
         time_cap_seconds=document.time_cap_seconds,
     )
 
@@ -124,6 +135,7 @@ class _Measuring:
     document: ProbeInput
     started: float
     rows: dict[str, tuple[StepTime, ...]] = field(default_factory=dict)
+    factors: dict[str, StepFactors] = field(default_factory=dict)
     infeasible: set[str] = field(default_factory=set)
     ratios: list[float] = field(default_factory=list)
     product: str | None = None
@@ -169,10 +181,40 @@ class _Measuring:
         found = self._measure(measured_model.model, stages, self.left(ROWS_SHARE), inference=True)
         self.rows[name] = self.rows.get(name, ()) + found.rows
 
-    def _measure(
-        self, model: ModelReference, stages: tuple[int, ...], limit_seconds: float, *, inference: bool
-    ) -> Measured:
-        task = Task(
+    def fill_options(self) -> None:
+        """Measure how much options slow steps, and a second batch size, where the rest of the time is enough for it."""
+        wanted = [(self._step_seconds(m), m) for m in self.document.models if m.model.name not in self.infeasible]
+        for step_seconds, m in sorted(wanted, key=lambda each: each[0]):
+            self._fill_options(m, step_seconds)
+
+    def _step_seconds(self, measured_model: MeasuredModel) -> float:
+        """Seconds of the slowest step that is known; infinity where none is."""
+        known = [self.correction * seconds for seconds in measured_model.frozen_stages_known.values()]
+        known += [row.step_seconds for row in self.rows.get(measured_model.model.name, ())]
+        return max(known, default=math.inf)
+
+    def _fill_options(self, measured_model: MeasuredModel, step_seconds: float) -> None:
+        other, left = measured_model.other_batch_size_missing, self.left(ROWS_SHARE)
+        turns = WARM_UP_STEPS[self.document.device.type] + LEAST_STEPS
+        size = other is not None and left > turns * step_seconds * other / self.document.batch_size + START_SECONDS
+        if size and other is not None:
+            left -= turns * step_seconds * other / self.document.batch_size
+        factors = measured_model.factors_missing and left > turns * step_seconds * (len(OPTIONS) + 1) + START_SECONDS
+        if not (size or factors):
+            return
+        task = replace(
+            self._task(measured_model.model, (), ROW_SHARE * left / 2),
+            other_batch_sizes=(other,) if size and other is not None else (),
+            with_factors=factors,
+        )
+        # What fails here, as a batch that does not fit, says nothing about the model: it is run by other regimes.
+        found, name = measured(task, self.left(ROWS_SHARE)), measured_model.model.name
+        self.rows[name] = self.rows.get(name, ()) + found.rows
+        if found.factors is not None:
+            self.factors[name] = found.factors
+
+    def _task(self, model: ModelReference, stages: tuple[int, ...], row_seconds: float) -> Task:
+        return Task(
             architecture=model.architecture,
             classes=model.source_classes,
             batch_size=self.document.batch_size,
@@ -182,10 +224,14 @@ class _Measuring:
             precision=model.precision,
             channels_last=model.channels_last,
             frozen_stages=stages,
-            row_seconds=ROW_SHARE * limit_seconds / len(stages),
-            with_inference=inference,
+            row_seconds=row_seconds,
         )
-        found = measured(task, limit_seconds)
+
+    def _measure(
+        self, model: ModelReference, stages: tuple[int, ...], limit_seconds: float, *, inference: bool
+    ) -> Measured:
+        task = self._task(model, stages, ROW_SHARE * limit_seconds / len(stages))
+        found = measured(replace(task, with_inference=inference), limit_seconds)
         if found.failure == "OutOfMemory":
             self.infeasible.add(model.name)
         elif found.failure is not None:
@@ -198,6 +244,13 @@ class _Measuring:
 def _affords(rows: int) -> float:
     """Seconds for which measuring row by row would be too careful."""
     return 1.0 * rows
+
+
+def _augmentation_seconds() -> float:
+    """Seconds to import what augments images: once, here, rather than in every measuring process."""
+    started = time.monotonic()
+    importlib.import_module(AUGMENTING_MODULE)
+    return time.monotonic() - started
 
 
 def _weights_seconds(document: ProbeInput, pod: Pod) -> float:

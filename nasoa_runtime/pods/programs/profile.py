@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from dataclasses import replace
 
 from nasoa_runtime.boundary import Measurement, NamedArchitecture, ProfileInput, ProfileResult, StepTime, digest
 from nasoa_runtime.pods import metrics
@@ -12,6 +13,7 @@ from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.prefetch import Prefetch
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import retrying
+from nasoa_runtime.pods.training.augmentation import AUGMENTING_MODULE
 from nasoa_runtime.pods.training.device import prepare, product_of
 from nasoa_runtime.pods.training.isolation import measured
 from nasoa_runtime.pods.training.profiling import Task, drift_factor
@@ -29,6 +31,8 @@ def run(document: ProfileInput, pod: Pod, prefetch: Prefetch, clock: Clock) -> P
         prefetch.dataset()  # Read before anything is timed, so that nothing else runs meanwhile.
     if any(named.architecture.startswith("timm:") for named in document.architectures):
         importlib.import_module("timm")  # Once, here, rather than in every measuring process.
+    if document.with_factors:
+        importlib.import_module(AUGMENTING_MODULE)  # Likewise.
     anchor = _anchor_seconds(document)
     drift = drift_factor(document.anchor_step_seconds, anchor)
     measurements: list[Measurement] = []
@@ -74,6 +78,15 @@ def _task(document: ProfileInput, architecture: str) -> Task:
     )
 
 
+def _whole_task(document: ProfileInput, architecture: str) -> Task:
+    """With what a zoo's table has beside ways of freezing."""
+    return replace(
+        _task(document, architecture),
+        other_batch_sizes=document.other_batch_sizes,
+        with_factors=document.with_factors,
+    )
+
+
 def _wants_table(document: ProfileInput) -> bool:
     return document.choose_layout or document.frozen_stages != (0,)
 
@@ -89,19 +102,22 @@ def _anchor_seconds(document: ProfileInput) -> float | None:
 
 
 def _measurement(document: ProfileInput, named: NamedArchitecture, drift: float) -> Measurement:
-    found = measured(_task(document, named.architecture), document.time_limit_seconds)
+    found = measured(_whole_task(document, named.architecture), document.time_limit_seconds)
     rows = tuple(row.model_copy(update={"step_seconds": drift * row.step_seconds}) for row in found.rows)
-    complete = len(rows) == len(document.frozen_stages)
+    # What comes after these may fail, as a larger batch may not fit: then it is not known.
+    complete = len(rows) >= len(document.frozen_stages)
     if not rows or (found.failure is not None and not complete):
         return Measurement(name=named.name, failure=found.failure or "Error", message=found.message[:300])
     return Measurement(
         name=named.name,
         step_seconds=_least_frozen(rows).step_seconds,
         rows=rows if _wants_table(document) else (),
+        factors=found.factors,
     )
 
 
 def _least_frozen(rows: tuple[StepTime, ...]) -> StepTime:
+    """The first of those: other batch sizes come last."""
     return min(rows, key=lambda row: row.frozen_stages)
 
 

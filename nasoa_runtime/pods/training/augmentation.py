@@ -42,6 +42,8 @@ class Augmentation:
 
 
 CROPS = Augmentation()
+AUGMENTING_MODULE = "torchvision.transforms.v2"
+"""What all augmentations but crops are from."""
 
 
 def policy_transform(policy: AugmentationName, preprocessing: Preprocessing) -> Transform | None:

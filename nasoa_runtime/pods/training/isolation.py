@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from nasoa_runtime.boundary import Failure, StepTime
+from nasoa_runtime.boundary import Failure, StepFactors, StepTime
 from nasoa_runtime.pods.failures import OutOfMemoryError
 from nasoa_runtime.pods.training.profiling import MeasureFunction, Task, measure
 
@@ -32,6 +32,8 @@ class Measured:
     rows: tuple[StepTime, ...] = ()
     failure: Failure | None = None
     message: str = ""
+    factors: StepFactors | None = None
+    """How much options slow its steps, if that was measured."""
 
 
 def measured(
@@ -47,6 +49,7 @@ def measured(
     process.start()
     sender.close()
     rows: list[StepTime] = []
+    factors: StepFactors | None = None
     try:
         deadline = time.monotonic() + limit_seconds
         while receiver.poll(max(deadline - time.monotonic(), 0)):
@@ -57,8 +60,10 @@ def measured(
             if kind == "row":
                 rows.append(StepTime.model_validate_json(body))
                 on_row(rows[-1])
+            elif kind == "factors":
+                factors = StepFactors.model_validate_json(body)
             elif kind == "done":
-                return Measured(tuple(rows))
+                return Measured(tuple(rows), factors=factors)
             else:
                 return Measured(tuple(rows), "OutOfMemory" if kind == "memory" else "Error", body[:300])
         return Measured(tuple(rows), "TimedOut", f"No result within {limit_seconds:.3g} s.")
@@ -83,8 +88,9 @@ def _child(sender: Connection, task: Task, function: MeasureFunction) -> None:
     # The parent's handler would make a checkpoint; a measurement has none.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        for row in function(task):
-            sender.send_bytes(f"row:{row.model_dump_json()}".encode())
+        for found in function(task):
+            kind = "row" if isinstance(found, StepTime) else "factors"
+            sender.send_bytes(f"{kind}:{found.model_dump_json()}".encode())
         sender.send_bytes(b"done:")
     except OutOfMemoryError as error:
         sender.send_bytes(f"memory:{error}".encode())

@@ -16,7 +16,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nasoa_runtime.boundary import Device, OptimizerName, Precision, Preprocessing, StepTime
+from nasoa_runtime.boundary import (
+    LEAST_FACTOR,
+    MOST_FACTOR,
+    Device,
+    OptimizerName,
+    Precision,
+    Preprocessing,
+    StepFactors,
+    StepTime,
+)
 from nasoa_runtime.pods.dataset.images import load_size
 from nasoa_runtime.pods.dataset.reading import Dataset
 from nasoa_runtime.pods.dataset.split import Splits
@@ -34,6 +43,10 @@ WARM_UP_STEPS = {"cpu": 3, "cuda": 10}
 LEAST_STEPS = 5
 """Steps after which a network that is far too slow is given up."""
 CHOOSING_STEPS = 5
+FACTORS_SECONDS = 20.0
+"""Measuring the options of one network ends after this long with the turns that there are."""
+NOISY_SECONDS, MOST_TURNS = 1.0, 200
+"""Turns go on for so long, but are never more than that."""
 LAYOUTS: dict[str, tuple[tuple[bool, Precision], ...]] = {
     "cpu": ((False, "fp32"), (True, "fp32"), (True, "bf16")),
     "cuda": ((False, "fp32"), (True, "fp32"), (False, "bf16"), (True, "bf16"), (True, "fp16")),
@@ -61,10 +74,14 @@ class Task:
     row_seconds: float = math.inf
     """Timing of one row ends after this long with the steps that there are, five at the least."""
     with_inference: bool = False
+    other_batch_sizes: tuple[int, ...] = ()
+    """Each gets a row of its own, with nothing frozen."""
+    with_factors: bool = False
+    """Whether to measure how much options slow a step."""
 
 
-def measure(task: Task) -> Iterable[StepTime]:
-    """Measure one row for each number of frozen stages, in the layout that suits the network.
+def measure(task: Task) -> Iterable[StepTime | StepFactors]:
+    """Measure one row for each number of frozen stages, in the layout that suits the network, then what else is asked.
 
     Raises:
         OutOfMemoryError: It does not fit.
@@ -75,21 +92,31 @@ def measure(task: Task) -> Iterable[StepTime]:
     if task.choose_layout:
         task = _with_best_layout(task, target)
     for frozen_stages in task.frozen_stages:
-        trainer = _trainer(task, target, frozen_stages)
-        step_seconds = median_step_seconds(trainer, task, task.steps)
-        inference = inference_seconds(trainer.model, task, target) if task.with_inference else None
-        yield StepTime(
-            device=task.device.type,
-            product=product,
-            count=task.device.count,
-            batch_size=task.batch_size,
-            image_size=task.image_size,
-            frozen_stages=frozen_stages,
-            channels_last=task.channels_last,
-            precision=task.precision,
-            step_seconds=step_seconds,
-            inference_seconds=inference,
-        )
+        yield _row(task, target, frozen_stages)
+    for batch_size in task.other_batch_sizes:
+        yield _row(replace(task, batch_size=batch_size), target, 0)
+    if task.with_factors:
+        limited = replace(task, frozen_stages=(0,), row_seconds=min(task.row_seconds, FACTORS_SECONDS))
+        factors = option_factors(limited)
+        yield StepFactors(device=task.device.type, product=product, count=task.device.count, factors=factors)
+
+
+def _row(task: Task, target: Target, frozen_stages: int) -> StepTime:
+    trainer = _trainer(task, target, frozen_stages)
+    step_seconds = median_step_seconds(trainer, task, task.steps)
+    inference = inference_seconds(trainer.model, task, target) if task.with_inference else None
+    return StepTime(
+        device=task.device.type,
+        product=product_of(task.device),
+        count=task.device.count,
+        batch_size=task.batch_size,
+        image_size=task.image_size,
+        frozen_stages=frozen_stages,
+        channels_last=task.channels_last,
+        precision=task.precision,
+        step_seconds=step_seconds,
+        inference_seconds=inference,
+    )
 
 
 def _trainer(task: Task, target: Target, frozen_stages: int) -> Trainer:
@@ -197,8 +224,9 @@ def option_factors(task: Task, options: Mapping[str, Option] = OPTIONS) -> dict[
     """How many times as long as a plain step one with each option takes: loading, forward, backward and update.
 
     Options take turns step by step, and a factor is the median of the ratios of steps in the same turn: a node that
-    becomes slower meanwhile slows both. Images are in memory; where they are decoded for each step, augmentation is
-    hidden behind that or adds to it alike.
+    becomes slower meanwhile slows both. Steps of a millisecond are noisy, so turns are taken for a second at least. No
+    option makes steps faster, and none five times as slow: what says so is noise, and is clipped to [1, 5]. Images are
+    in memory; where they are decoded for each step, augmentation is hidden behind that or adds to it alike.
 
     Args:
         task: The network, the batch and the device, with the first of its numbers of frozen stages.
@@ -214,14 +242,20 @@ def option_factors(task: Task, options: Mapping[str, Option] = OPTIONS) -> dict[
     steps = {name: _step_with(option, model, task, target) for name, option in {"": PLAIN, **options}.items()}
     turns: list[dict[str, float]] = []
     warm_up, started = WARM_UP_STEPS[target.device.type], target.now()
-    while len(turns) < warm_up + task.steps:
-        late = target.now() - started > task.row_seconds
-        if late and len(turns) >= warm_up + LEAST_STEPS:
+    while len(turns) < warm_up + _most_turns(task):
+        seconds = target.now() - started
+        enough = len(turns) >= warm_up + task.steps and seconds >= NOISY_SECONDS
+        if enough or (seconds > task.row_seconds and len(turns) >= warm_up + LEAST_STEPS):
             break
         # Whoever comes first in one turn comes last in the next: what a step leaves in caches must not favour anyone.
         order = list(steps)[:: 1 if len(turns) % 2 else -1]
         turns.append({name: steps[name]() for name in order})
-    return {name: statistics.median(turn[name] / turn[""] for turn in turns[warm_up:]) for name in options}
+    ratios = {name: statistics.median(turn[name] / turn[""] for turn in turns[warm_up:]) for name in options}
+    return {name: min(max(ratio, LEAST_FACTOR), MOST_FACTOR) for name, ratio in ratios.items()}
+
+
+def _most_turns(task: Task) -> int:
+    return max(task.steps, MOST_TURNS)
 
 
 def _step_with(option: Option, model: nn.Module, task: Task, target: Target) -> Callable[[], float]:
@@ -236,7 +270,7 @@ def _step_with(option: Option, model: nn.Module, task: Task, target: Target) -> 
         channels_last=task.channels_last,
     )
     trainer = Trainer(model, hyperparameters, target)
-    trainer.plan(WARM_UP_STEPS[target.device.type] + task.steps)
+    trainer.plan(WARM_UP_STEPS[target.device.type] + _most_turns(task))
     preprocessing = Preprocessing(image_size=task.image_size)
     loader = Loader(_noise(task, 2 * share), preprocessing, share, 0, target, option.augmentation)
     batches = loader.training()
@@ -271,4 +305,4 @@ def drift_factor(known_seconds: float | None, measured_seconds: float | None, to
     return factor if abs(factor - 1) > tolerance else 1.0
 
 
-MeasureFunction = Callable[[Task], Iterable[StepTime]]
+MeasureFunction = Callable[[Task], Iterable[StepTime | StepFactors]]

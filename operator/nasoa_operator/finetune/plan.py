@@ -88,7 +88,9 @@ def record_probe(observed: ObservedRequest, result: ProbeResult) -> Plan:
         message += f"; {known.broken_images} broken images are left out: {'; '.join(known.broken_examples)}"
     return Plan(
         writes=(Write(observed.key("probe"), Probe(result=result), Event("Probed", message, "probe")),),
-        actions=(AddStepTimes(observed.spec.zoo, result.rows),) if result.rows else (),
+        actions=(AddStepTimes(observed.spec.zoo, result.rows, result.factors),)
+        if result.rows or result.factors
+        else (),
         again=True,
     )
 
@@ -101,9 +103,11 @@ def schedule(observed: ObservedRequest, known: ProbeResult) -> Plan:
     if isinstance(suggestion, NothingFits):
         return fail(observed, nothing_fits(suggestion))
     chosen = suggestion.chosen
+    options = f", {chosen.regime.options}" if chosen.regime.options else ""
     message = (
         f"{chosen.model}, learning rate {chosen.learning_rate:g}, {chosen.frozen_stages} frozen stages, "
-        f"{chosen.iterations} steps: predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
+        f"{chosen.iterations} steps of {chosen.batch_size} images{options}: "
+        f"predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
         f"the best of {suggestion.candidates} candidates (predictor version {suggestion.predictor_version})"
     )
     document = schedule_document(observed, observed.zoo, known, suggestion)

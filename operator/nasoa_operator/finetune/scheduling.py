@@ -5,16 +5,16 @@ from __future__ import annotations
 from nasoa_operator.finetune.observed import ObservedRequest
 from nasoa_operator.steps import device_of
 from nasoa_runtime.architecture.structure import FROZEN_STAGES
-from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult, Regime
+from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult
 from nasoa_runtime.documents.outcomes import OutcomeRecord
 from nasoa_runtime.documents.request import Result, Schedule
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
-from nasoa_runtime.online.candidates import Candidate, NothingFits, Suggestion
-from nasoa_runtime.online.decision import model_facts, rows_for
+from nasoa_runtime.online.candidates import PAPER, NothingFits, Suggestion
+from nasoa_runtime.online.decision import factors_on, model_facts, other_batches, rows_for, rows_on
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
-from nasoa_runtime.planning import suggest_for
+from nasoa_runtime.planning import measured_batch_size, pinned_grid, suggest_for
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -34,18 +34,34 @@ def reference(model: ZooModel) -> ModelReference:
 
 def measured_models(observed: ObservedRequest, zoo: ZooManifest) -> tuple[MeasuredModel, ...]:
     """What the probe is to measure: for each model the rows known, and those missing."""
-    device = device_of(observed.spec)
+    device, batch_size = device_of(observed.spec), probed_batch_size(observed, zoo)
+    # Where one batch size is settled, and where no option can be chosen, nobody asks for more than its rows.
+    grid = pinned_grid(observed.spec)
+    second = next((size for size in grid.batch_sizes if size != batch_size), None)
     models = []
     for model in zoo.models:
-        known = rows_for(model, device, observed.spec.batch_size)
+        known = rows_for(model, device, batch_size)
+        others = other_batches(rows_on(model, device), batch_size)
         models.append(
             MeasuredModel(
                 model=reference(model),
                 frozen_stages_known={k: row.step_seconds for k, row in known.items()},
                 frozen_stages_missing=tuple(k for k in FROZEN_STAGES if k not in known),
+                other_batch_size_missing=None if others else second,
+                factors_missing=grid.has_options and not factors_on(model, device),
             )
         )
     return tuple(models)
+
+
+def probed_batch_size(observed: ObservedRequest, zoo: ZooManifest | None) -> int:
+    """The batch size with which the probe measures."""
+    return measured_batch_size(observed.spec, zoo.models if zoo else (), device_of(observed.spec))
+
+
+def unnamed_batch_size(observed: ObservedRequest) -> int:
+    """The batch size of regimes that name none, which those of older schedules are."""
+    return observed.spec.pinned_batch_size or PAPER.batch_sizes[0]
 
 
 def decide(
@@ -59,7 +75,7 @@ def schedule_document(
     observed: ObservedRequest, zoo: ZooManifest, probe: ProbeResult, suggestion: Suggestion
 ) -> Schedule:
     """The decision as it is persisted: whole, so that nothing of it is ever looked up again."""
-    regimes = tuple(regime(c) for c in (suggestion.chosen, *suggestion.runners_up))
+    regimes = tuple(candidate.regime for candidate in (suggestion.chosen, *suggestion.runners_up))
     wanted = {r.model for r in regimes}
     models = [m for m in zoo.models if m.name in wanted]
     return Schedule(
@@ -75,24 +91,12 @@ def schedule_document(
     )
 
 
-def regime(candidate: Candidate) -> Regime:
-    """A candidate as the pod gets it."""
-    return Regime(
-        model=candidate.model,
-        learning_rate=candidate.learning_rate,
-        frozen_stages=candidate.frozen_stages,
-        steps=candidate.iterations,
-        step_seconds=candidate.step_seconds,
-        predicted_accuracy=candidate.predicted_accuracy,
-    )
-
-
 def learning_record(observed: ObservedRequest, schedule: Schedule, probe: ProbeResult, result: Result) -> OutcomeRecord:
     """What the predictor learns from: a description and an accuracy for each run that showed one."""
     owner = observed.owner
     return outcome_record(
         LearnedRequest(
-            owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now, observed.spec.batch_size
+            owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now, unnamed_batch_size(observed)
         ),
         schedule.facts,
         probe.statistics,

@@ -114,7 +114,7 @@ def statistics(observed: ObservedRequest) -> ProbeFindings | None:
 
 def alternative(regime: Regime) -> dict[str, Any]:
     """The fields that a chosen candidate and a runner-up share."""
-    return regime.model_dump(include=set(Alternative.model_fields))
+    return regime.model_dump(include=set(Alternative.model_fields)) | {"options": regime.options or None}
 
 
 def schedule(observed: ObservedRequest) -> ChosenSchedule | None:

@@ -10,7 +10,7 @@ from nasoa_operator.search.stopping import stop
 from nasoa_operator.search.table import measure_table
 from nasoa_operator.steps import common_input, dataset_of, job_for
 from nasoa_runtime.architecture.complexity import complexity
-from nasoa_runtime.boundary import PretrainInput, PretrainResult, Recipe, StepTime
+from nasoa_runtime.boundary import Measurement, PretrainInput, PretrainResult, Recipe
 from nasoa_runtime.documents.keys import SearchPart, pretrained_weights_uri
 from nasoa_runtime.documents.search import (
     FailedPretraining,
@@ -117,8 +117,8 @@ def pretrain_job(observed: ObservedSearch, encodings: list[str]) -> Manifest:
 
 def publish(observed: ObservedSearch, selection: Selection, record: Pretrained, table: StepTimeTable) -> Plan:
     """Publish what was pretrained and measured."""
-    rows = {m.name: m.rows for m in table.measurements}
-    models = (zoo_model(observed, m, rows.get(observed.model_name(m.index), ())) for m in record.models)
+    measured = {m.name: m for m in table.measurements}
+    models = (zoo_model(observed, m, measured.get(observed.model_name(m.index))) for m in record.models)
     uri = table.prototypes_uri
     action = Publish(
         zoo=observed.spec.zoo.name,
@@ -132,9 +132,10 @@ def publish(observed: ObservedSearch, selection: Selection, record: Pretrained, 
     return Plan(actions=(action,), again=True)
 
 
-def zoo_model(observed: ObservedSearch, model: PretrainedModel, rows: tuple[StepTime, ...]) -> ZooModel:
+def zoo_model(observed: ObservedSearch, model: PretrainedModel, measured: Measurement | None) -> ZooModel:
     """A pretrained model as the zoo's manifest describes it; its weights are still where the pod left them."""
     result, stem = model.result, observed.spec.low_resolution_stem
+    rows = measured.rows if measured else ()
     figures = complexity(
         model.selected.encoding,
         image_size=observed.spec.zoo.image_size,
@@ -158,5 +159,6 @@ def zoo_model(observed: ObservedSearch, model: PretrainedModel, rows: tuple[Step
         parameters=figures.parameters,
         macs=figures.macs,
         step_times=rows,
+        step_factors=(measured.factors,) if measured and measured.factors else (),
         front_rank=model.selected.front_rank,
     )

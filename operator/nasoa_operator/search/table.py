@@ -14,6 +14,9 @@ from nasoa_runtime.documents.keys import SearchPart
 from nasoa_runtime.documents.search import Pretrained, Selection, StepTimeTable
 from nasoa_runtime.documents.steps import TABLE, Step
 
+SECOND_BATCH_FACTOR = 2
+"""A second batch size is measured too, so that seconds of other sizes follow from both."""
+
 
 def measure_table(observed: ObservedSearch, selection: Selection, pretrained: Pretrained) -> Plan:
     """Have the step-time table and the source's class prototypes measured, alone on the reference device."""
@@ -46,6 +49,8 @@ def table_job(observed: ObservedSearch, step: Step, selection: Selection, pretra
         classes=len(pretrained.models[0].result.classes),
         low_resolution_stem=spec.low_resolution_stem,
         frozen_stages=FROZEN_STAGES,
+        other_batch_sizes=(SECOND_BATCH_FACTOR * zoo.step_time_batch_size,),
+        with_factors=True,
         choose_layout=True,
         prototypes_of=dataset_of(spec, spec.dataset.max_images) if extractor else None,
         extractor=extractor,
