@@ -80,6 +80,11 @@ class Batch:
         return self._derived[feature.name]
 
     @cached_property
+    def encoded(self) -> dict[Any, Floats]:
+        """What the runs were encoded to, by whatever encoded them."""
+        return {}
+
+    @cached_property
     def _derived(self) -> dict[str, Floats]:
         return {}
 

@@ -30,12 +30,18 @@ class Vocabulary:
         return cls(tuple(tuple(sorted(set(runs.words[word.name]) - {None})) for word in RUN_WORDS))
 
     def encode(self, runs: Batch) -> Floats:
-        """The trees' input, shape (n, columns); NaN is missing, or a word that was not met."""
+        """The trees' input, shape (n, columns), to be read only; NaN is missing, or a word that was not met.
+
+        Both experts ask for the same, so it is kept with the runs.
+        """
+        if self not in runs.encoded:
+            runs.encoded[self] = self._encode(runs)
+        return runs.encoded[self]
+
+    def _encode(self, runs: Batch) -> Floats:
         result = np.empty((len(runs), len(COLUMNS)))
         result[:, : len(NUMBERS)] = apply_transforms(NUMBERS, runs)
         for place, (feature, words) in enumerate(zip(RUN_WORDS, self.words, strict=True)):
             code = {word: float(index) for index, word in enumerate(words)}
-            column = runs.words[feature.name]
-            known, where = np.unique(column.astype(np.str_), return_inverse=True)
-            result[:, len(NUMBERS) + place] = np.array([code.get(word, np.nan) for word in known])[where]
+            result[:, len(NUMBERS) + place] = [code.get(word, np.nan) for word in runs.words[feature.name].tolist()]
         return result
