@@ -84,15 +84,17 @@ def model_choices(models: Sequence[ZooModel], probe: ProbeResult, batch_size: in
     Args:
         models: the zoo's.
         probe: of the request.
-        batch_size: that the probe has measured with; of a model of which nothing is known at this size, rows of another
-            one are taken, from which the generator computes.
+        batch_size: that the probe has measured with; of a model of which more is known at another size, rows of that
+            are taken, from which the generator computes.
     """
     return [_choice(model, probe, _known_batch_size(model, probe, batch_size)) for model in models]
 
 
 def _known_batch_size(model: ZooModel, probe: ProbeResult, wanted: int) -> int:
-    known = Counter(row.batch_size for row in (*rows_on(model, probe.device), *probe.rows.get(model.name, ())))
-    return wanted if wanted in known or not known else max(known, key=lambda size: (known[size], -size))
+    """The batch size of which most ways of freezing are known, the wanted one of equals."""
+    rows = (*rows_on(model, probe.device), *probe.rows.get(model.name, ()))
+    known = Counter(size for size, _ in {(row.batch_size, row.frozen_stages) for row in rows})
+    return max((wanted, *known), key=lambda size: (known[size], size == wanted, -size))
 
 
 def _choice(model: ZooModel, probe: ProbeResult, batch_size: int) -> ModelChoice:

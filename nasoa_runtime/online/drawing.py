@@ -2,7 +2,8 @@
 
 Where the product of the grid has more than :data:`MOST_CANDIDATES`, models and numbers of frozen stages are represented
 alike, whatever of the rest fits is drawn at random, and values that cost nothing come equally often. So every model and
-every value that fits in T_l occurs.
+every value that fits in T_l occurs. A quarter is for plain regimes, of which a few models have all: there is always
+something that is known to work.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ Integers = NDArray[np.int64]
 MOST_CANDIDATES = 8000
 WHOLE = 4
 """Of products up to so many times as large, candidates are drawn from the whole, so that none comes up twice."""
+PLAIN_SHARE = 0.25
+"""Of the candidates that are drawn of larger ones: for plain regimes, all of them where these are fewer."""
 FREE = ("fraction", "learning_rate", "weight_decay", "layer_decay", "label_smoothing", "mixup")
 """What a cell leaves open, as columns of indices."""
 COSTLY = (
@@ -69,8 +72,13 @@ def draw(cells: Cells, grid: Grid, seed: int, most: int = MOST_CANDIDATES) -> Dr
             kept = _in_turn(cells, rows, random, most, again=False)
             rows, free = rows[kept], {name: column[kept] for name, column in free.items()}
     else:
-        rows = _in_turn(cells, np.arange(len(cells)), random, most, again=True)
+        plain, of_plain = _plain(cells, grid, distinct, radices)
+        if len(plain) > PLAIN_SHARE * most:
+            kept = _in_turn(cells, plain, random, int(PLAIN_SHARE * most), again=False)
+            plain, of_plain = plain[kept], {name: column[kept] for name, column in of_plain.items()}
+        rows = _in_turn(cells, np.arange(len(cells)), random, most - len(plain), again=True)
         free = {name: _evenly(radices[name][rows], random) for name in FREE}
+        rows, free = np.concatenate([plain, rows]), {n: np.concatenate([of_plain[n], free[n]]) for n in FREE}
         # Fractions of few steps come to the same number of steps: the first of them stands for all.
         free["fraction"] = (lengths[rows] == lengths[rows, free["fraction"]][:, None]).argmax(axis=1)
         rows, free = _without_repetitions(rows, free, radices)
@@ -89,6 +97,22 @@ def _product(
         radix = radices[name][rows]
         numbers, free[name] = numbers // radix, numbers % radix
     return rows, free
+
+
+def _plain(
+    cells: Cells, grid: Grid, distinct: NDArray[np.bool_], radices: dict[str, Integers]
+) -> tuple[Integers, dict[str, Integers]]:
+    """What has the first value of everything but model, learning rate, frozen stages, length and optimizer."""
+    as_they_are = (
+        (cells.mixed == (grid.mixups[0] > 0)) & (cells.mirroring == grid.mirrorings[0]) & (cells.augmentation == 0)
+    )
+    of_cells = np.flatnonzero(
+        (cells.batch_size == grid.batch_sizes[0]) & (cells.ema == grid.emas[0]) & (as_they_are | cells.linear_probe)
+    )
+    rates = radices["learning_rate"][of_cells]
+    ones = {name: np.ones_like(rates) for name in FREE}
+    rows, free = _product(distinct[of_cells], rates, ones | {"learning_rate": rates})
+    return of_cells[rows], free
 
 
 def _lengths(cells: Cells, grid: Grid) -> tuple[Integers, NDArray[np.bool_]]:
@@ -161,7 +185,7 @@ def _in_turn(cells: Cells, of: Integers, random: np.random.Generator, most: int,
     missing = [
         random.choice(np.flatnonzero(column[of] == value))
         for column in (getattr(cells, name) for name in COSTLY)
-        for value in sorted(_values(column) - _values(column[of[kept]]))
+        for value in sorted(_values(column[of]) - _values(column[of[kept]]))
     ]
     return np.concatenate([kept[: most - len(missing)], np.array(missing, np.int64)])
 

@@ -89,6 +89,17 @@ def test_every_model_and_every_value_occurs_among_what_is_drawn():
     assert 0.12 < columns["linear_probe"].mean() < 0.17
 
 
+def test_plain_regimes_are_all_there_where_models_are_few():
+    columns = drawn(models=[a_model("a"), a_model("b")])
+    plain = (columns["batch_size"] == 32) & (columns["layer_decay"] == 1) & (columns["label_smoothing"] == 0)
+    plain &= (columns["ema"] == 0) & (columns["mixup"] == 0) & (columns["augmentation"] == "crop")
+    plain &= np.isin(columns["weight_decay"], [1e-4, 0.05]) & (columns["linear_probe"] == 0)
+    # Two models, six ways of freezing, three lengths, five rates of each of two optimizers.
+    assert plain.sum() == 2 * 6 * 3 * 10
+    many = drawn(models=[a_model(f"m{n:02}") for n in range(60)])
+    assert len(many["model"]) > 0.95 * MOST_CANDIDATES
+
+
 def test_a_value_that_hardly_anything_fits_with_occurs_too():
     grid = dataclasses.replace(DEFAULT, batch_sizes=(32, 2048))
     models = [a_model(f"m{n}", {0: 1.0}) for n in range(30)] + [a_model("quick", {5: 0.01})]

@@ -151,6 +151,14 @@ def test_a_model_without_rows_of_the_batch_size_is_planned_with_those_that_it_ha
     assert (choice.batch_size, choice.step_seconds) == (64, {0: 0.05})
 
 
+def test_one_row_of_a_batch_size_does_not_outweigh_a_table_of_another():
+    model = a_zoo_model("a")
+    larger = model.step_times[0].model_copy(update={"batch_size": 64, "step_seconds": 0.08})
+    model = model.model_copy(update={"step_times": (*model.step_times, larger)})
+    (choice,) = model_choices([model], PROBE.model_copy(update={"device": CPU}), 64)
+    assert (choice.batch_size, len(choice.step_seconds), choice.other_batches) == (32, 6, {64: 0.08})
+
+
 def test_what_a_probe_measured_of_options_and_batches_reaches_the_generator():
     (model,) = a_zoo_of(32)
     slow = StepFactors(device="cpu", product="test", count=1, factors={"ema": 1.5, "adamw": 2.0})
