@@ -73,7 +73,14 @@ from nasoa_runtime.boundary.programs import (
     program_named,
     program_of,
 )
-from nasoa_runtime.boundary.regime import AugmentationName, OptimizerName, Regime
+from nasoa_runtime.boundary.regime import (
+    MOST_PREDICTED_POINTS,
+    MOST_REGIMES,
+    AugmentationName,
+    OptimizerName,
+    PredictedPoint,
+    Regime,
+)
 from nasoa_runtime.boundary.results import (
     MOST_POINTS,
     CurvePoint,
@@ -100,6 +107,8 @@ __all__ = [
     "MESSAGE_CHARACTERS",
     "METRICS_PORT",
     "MOST_POINTS",
+    "MOST_PREDICTED_POINTS",
+    "MOST_REGIMES",
     "PROGRAMS",
     "PROGRAMS_BY_NAME",
     "TERMINATION_MESSAGE_LIMIT_BYTES",
@@ -131,6 +140,7 @@ __all__ = [
     "PodResult",
     "Positive",
     "Precision",
+    "PredictedPoint",
     "Preprocessing",
     "PretrainInput",
     "PretrainResult",

@@ -101,6 +101,8 @@ class Candidate:
     seconds: float
     """The whole run, start-up to upload; at most T_l."""
     predicted_accuracy: float
+    predicted_curve: tuple[tuple[int, float], ...] = ()
+    """Steps, and the accuracy predicted for just so many; only where the strategy asks for it."""
 
 
 @dataclass(frozen=True)

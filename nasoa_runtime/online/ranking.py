@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Ranking:
     order: NDArray[np.int64]
     """The candidates' numbers, best first."""
     predictor_version: int
+    predicted_at: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+    """From candidates' numbers and other steps, both of shape (k,), to the accuracies predicted for those."""
 
     def candidate(self, number: int) -> Candidate:
         """One of the candidates."""
@@ -78,7 +80,11 @@ def rank(
     )
     seconds = np.repeat(np.array(fits.seconds), rates)
     turn = np.tile(_turns(learning_rates, predictor.version), count)
-    predicted = predictor.predict(describe(predictor.encoder.table, models, dataset, regimes))
+
+    def predict(asked: Regimes) -> NDArray[np.float64]:
+        return predictor.predict(describe(predictor.encoder.table, models, dataset, asked))
+
+    predicted = predict(regimes)
     rounded = np.round(predicted / SCORE_STEP)
     return Ranking(
         models=tuple(model.name for model in models),
@@ -88,7 +94,14 @@ def rank(
         predicted=predicted,
         order=np.lexsort((turn, regimes.frozen_stages, regimes.model, seconds, -rounded)),
         predictor_version=predictor.version,
+        predicted_at=lambda numbers, steps: predict(with_steps(regimes, numbers, steps)),
     )
+
+
+def with_steps(regimes: Regimes, numbers: NDArray[np.int64], steps: NDArray[np.float64]) -> Regimes:
+    """Some of ``regimes``, planned for other steps."""
+    columns = {field.name: getattr(regimes, field.name)[numbers] for field in fields(regimes)}
+    return Regimes(**columns | {"iterations": steps, "planned_iterations": steps})
 
 
 def _turns(rates: tuple[float, ...], version: int) -> NDArray[np.int64]:

@@ -124,7 +124,7 @@ def test_the_least_request_gets_the_defaults_of_the_models(cluster, tenant):
     stored = create(cluster, a_request("least", tenant))
     spec = FineTuneRequestSpec.model_validate(a_request()["spec"]).to_manifest()
     assert stored["spec"] == without_empty(spec, stored["spec"])
-    assert stored["spec"]["strategy"] == "OneShot"
+    assert stored["spec"]["strategy"] == "Race"
 
 
 def without_empty(expected, like):
@@ -194,7 +194,7 @@ def test_a_time_limit_that_is_no_time_is_refused(cluster, tenant, limit, message
         pytest.param({"device": {"type": "tpu"}}, 'supported values: "cpu", "cuda"', id="unknown device"),
         pytest.param({"pins": {"frozenStages": 6}}, "should be less than or equal to 5", id="frozen stages"),
         pytest.param({"pins": {"steps": 0}}, "should be greater than or equal to 1", id="no steps"),
-        pytest.param({"strategy": "Best"}, 'supported values: "OneShot"', id="strategy"),
+        pytest.param({"strategy": "Best"}, 'supported values: "Race", "OneShot"', id="strategy"),
         pytest.param({"timelimit": "1m"}, 'unknown field "spec.timelimit"', id="misspelt field"),
         pytest.param(
             {"podTemplate": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},

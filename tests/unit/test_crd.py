@@ -124,7 +124,7 @@ def test_what_may_be_left_out_says_what_holds_then(kind):
     [
         pytest.param("batchSize", "Default: 32.", id="a number"),
         pytest.param("suspend", "Default: false.", id="a truth"),
-        pytest.param("strategy", "Default: OneShot.", id="a word"),
+        pytest.param("strategy", "Default: Race.", id="a word"),
         pytest.param("grid.stepFractions", "Default: 1, 0.5, 0.25, 0.125.", id="a list"),
         pytest.param("timeLimit", "do not count.", id="none"),
     ],

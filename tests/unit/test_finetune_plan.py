@@ -117,7 +117,7 @@ def test_a_run_that_ran_out_of_time_names_the_time_limit():
 def test_the_pod_is_told_the_strategy():
     simulation = RequestSimulation()
     simulation.end()
-    assert simulation.inputs["finetune"].strategy == "OneShot"
+    assert simulation.inputs["finetune"].strategy == "Race"
 
 
 def test_a_failed_request_teaches_nothing():

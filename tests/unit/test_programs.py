@@ -407,8 +407,8 @@ def test_the_network_of_a_run_that_failed_is_gone_when_the_next_one_is_built(pod
 
 
 def test_an_unknown_strategy_is_bad_input(pod, store) -> None:
-    message = pod("finetune", expect=64, **a_finetuning(store, strategy="Race"))
-    assert (message.field, message.message) == ("strategy", "there is no strategy 'Race': write OneShot.")
+    message = pod("finetune", expect=64, **a_finetuning(store, strategy="Luck"))
+    assert (message.field, message.message) == ("strategy", "there is no strategy 'Luck': write Race or OneShot.")
 
 
 def test_a_strategy_is_added_by_one_entry(pod, store, monkeypatch) -> None:

@@ -84,6 +84,7 @@ def regime(candidate: Candidate) -> Regime:
         steps=candidate.iterations,
         step_seconds=candidate.step_seconds,
         predicted_accuracy=candidate.predicted_accuracy,
+        predicted_curve=candidate.predicted_curve,
     )
 
 
