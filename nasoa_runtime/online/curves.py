@@ -1,4 +1,4 @@
-"""What a race is told of candidates: which differ in more than their steps, and what steps are predicted to add. Pure."""
+"""What a race is told of candidates: which differ in more than their steps, what steps are predicted to add. Pure."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ class _Race:
                 run.steps,
                 agree(active.best.accuracy),
                 step_seconds,
-                annealed=over or active.trainer.progress >= ANNEALED,
+                annealed=error is None and (over or active.trainer.progress >= ANNEALED),
                 failed=error is not None,
             )
         elif error is None:

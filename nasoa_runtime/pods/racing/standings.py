@@ -141,9 +141,9 @@ def next_rung(standings: Mapping[int, Standing], time: TimeLeft) -> Rung | None:
         return None
     leader, *others = able
     ended = [standing.best for standing in standings.values() if standing.annealed]
-    if ended and max(ended) >= leader.promise(time.of(leader)):
+    if ended and max(ended) >= min(leader.promise(time.of(leader)), 1.0):
         return None
-    rivals = any(other.promise(time.of(other)) > leader.best for other in others)
+    rivals = any(min(other.promise(time.of(other)), 1.0) > leader.best for other in others)
     late = time.seconds <= FALL * time.trainable_seconds
     return Rung(leader.number, annealing=late or leader.must_fall or not rivals)
 
