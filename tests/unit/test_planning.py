@@ -48,6 +48,7 @@ def test_all_that_a_request_demands_reaches_the_generator():
         most_parameters=1000,
         most_inference_milliseconds=2.5,
         infeasible=frozenset({"huge"}),
+        strategy="Race",
     )
 
 
