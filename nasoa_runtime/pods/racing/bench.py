@@ -67,6 +67,7 @@ class Bench:
             return self.active
         self.park()
         clock = self.request.clock
+        self.request.read_for(self.request.document.regimes[number])
         started = clock.used_seconds()
         regime, uri = self.request.document.regimes[number], checkpoint_uri or self.kept.checkpoint_uri(number)
         active = self.request.finetuning(regime, tuple(earlier), uri)

@@ -7,14 +7,19 @@ and what the predictor expects the steps from here to there to add. That is the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nasoa_runtime.boundary import Regime
 from nasoa_runtime.online.rungs import FIRST_RUNG, RUNG
 from nasoa_runtime.pods.training.budget import affordable_steps
 
 CONTENDERS = 5
-"""Runs whose weights are held at a time: of those that started, the most promising."""
+"""Runs whose weights are held at a time, at most: of those that started, the most promising."""
+LEAST_CONTENDERS = 2
+COPIES = 4
+"""Of a network's weights that a waiting run takes: they, what its optimiser keeps, their average, and the best ones."""
+MEMORY_SHARE = 0.5
+"""Of the memory that is free when the race begins, for waiting runs."""
 FALL = 0.4
 """Share of the trainable time, and of a regime's steps, that is kept for the rate to fall in."""
 LEAST_STEPS = 8
@@ -64,6 +69,12 @@ def held_steps(regime: Regime) -> int:
     return max(1, int((1 - FALL) * regime.steps))
 
 
+def contenders_within(free_bytes: float, network_bytes: int) -> int:
+    """How many runs may be held, one of which is on the device."""
+    waiting = int(MEMORY_SHARE * free_bytes / (COPIES * max(network_bytes, 1)))
+    return min(max(waiting + 1, LEAST_CONTENDERS), CONTENDERS)
+
+
 @dataclass(frozen=True)
 class TimeLeft:
     """The time that there is at a moment of a race."""
@@ -76,10 +87,14 @@ class TimeLeft:
     """What it takes to go on with another run than the last one."""
     last: int | None
     """The number of the run that was trained last, whose network is on the device."""
+    reading_seconds: Mapping[int, float] = field(default_factory=dict)
+    """By number: what it takes besides to read the images again, for models that want them of another size."""
 
     def of(self, standing: Standing) -> float:
         """Seconds that a run would have if it were alone from now on."""
-        return self.seconds - (0.0 if standing.number == self.last else self.building_seconds)
+        if standing.number == self.last:
+            return self.seconds
+        return self.seconds - self.building_seconds - self.reading_seconds.get(standing.number, 0.0)
 
 
 @dataclass(frozen=True)
@@ -148,11 +163,11 @@ def next_rung(standings: Mapping[int, Standing], time: TimeLeft) -> Rung | None:
     return Rung(leader.number, annealing=late or leader.must_fall or not rivals)
 
 
-def out(standings: Mapping[int, Standing], time: TimeLeft) -> list[int]:
+def out(standings: Mapping[int, Standing], time: TimeLeft, contenders: int = CONTENDERS) -> list[int]:
     """Who is out: all but the most promising; whoever has shown most stays, as its weights may be delivered."""
     if not standings:
         return []
     best = max(standings.values(), key=lambda standing: standing.best)
     rest = [standing for standing in by_promise(standings, time) if standing.number != best.number]
     useless = [standing.number for standing in rest if standing.over]
-    return useless + [standing.number for standing in rest if not standing.over][CONTENDERS - 1 :]
+    return useless + [standing.number for standing in rest if not standing.over][contenders - 1 :]

@@ -11,7 +11,7 @@ from nasoa_runtime.documents.checkpoint import FinetuningState
 from nasoa_runtime.documents.keys import finetuning_checkpoint_uri
 from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.images import Interpolation, load_size
-from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
+from nasoa_runtime.pods.dataset.reading import RESIDENT_BYTES, Dataset, read_dataset
 from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.checkpoint import Checkpoint, read_checkpoint
@@ -63,6 +63,15 @@ class Request:
         """What reading the images again would take, if this regime's model wants them of another size."""
         return 0.0 if self._found(self._size_of(regime)) else self.dataset.seconds
 
+    def read_for(self, regime: Regime) -> None:
+        """Have the images at hand as this regime's model wants them."""
+        self._dataset_for(regime)
+
+    @property
+    def _resident_bytes(self) -> int:
+        """Of images that were read besides the first ones."""
+        return sum(0 if other.pixels is None else other.pixels.nbytes for other in self._others.values())
+
     def _size_of(self, regime: Regime) -> Size:
         preprocessing = self.document.model_of(regime).preprocessing
         return load_size(preprocessing.image_size), preprocessing.interpolation
@@ -86,7 +95,7 @@ class Request:
         if found is not self.dataset:
             self._others.pop(size, None)
             self._others[size] = found
-            while len(self._others) >= DATASETS:
+            while len(self._others) > 1 and (len(self._others) >= DATASETS or self._resident_bytes > RESIDENT_BYTES):
                 del self._others[next(iter(self._others))]
         return found
 
