@@ -247,6 +247,19 @@ def test_the_status_tells_how_far_a_race_is(running, message, has_eta):
     assert simulation.status["message"] == message
 
 
+def test_a_result_in_which_a_regime_was_run_twice_is_not_believed():
+    def program(pod_input, index):
+        if not isinstance(pod_input, FinetuneInput):
+            return run(pod_input, index)
+        (once,) = a_result(pod_input).runs
+        return PodOutcome(index, result=a_result(pod_input, runs=(once, once)))
+
+    simulation = RequestSimulation(program=program)
+    status = simulation.end()
+    assert (reason(status), status["message"]) == ("InvalidResult", "the pod reports two runs of one regime")
+    assert simulation.learned == []
+
+
 def test_the_result_tells_that_there_was_no_time_for_a_race():
     def program(pod_input, index):
         if isinstance(pod_input, FinetuneInput):

@@ -4,18 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasoa_runtime.boundary import Regime
+from nasoa_runtime.boundary import CurvePoint, Regime
+from nasoa_runtime.pods.memory import free_bytes
 from nasoa_runtime.pods.racing.standings import (
     CONTENDERS,
     Rung,
     Standing,
     TimeLeft,
+    contenders_within,
     held_steps,
     next_rung,
     out,
     rung_seconds,
     starting,
 )
+from nasoa_runtime.pods.training.curve import extended, thinned
+from nasoa_runtime.pods.training.learning_rates import advance, held, learning_rate
 
 RISING = ((10, 0.5), (100, 0.7), (1000, 0.9))
 
@@ -159,6 +163,37 @@ def test_without_time_for_a_step_there_is_no_rung(seconds) -> None:
     assert next_rung(numbered(a_standing(0), a_standing(1)), time_left(seconds)) is None
 
 
+# --- What there is memory for ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("free", "count"),
+    [
+        pytest.param(100 << 30, 5, id="five at most"),
+        pytest.param(3 << 30, 4, id="a gigabyte and a half takes three that wait"),
+        pytest.param(0, 2, id="two at least: a race of fewer is none"),
+    ],
+)
+def test_few_runs_are_held_where_memory_is_short(free, count) -> None:
+    assert contenders_within(free, network_bytes=128 << 20) == count
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        pytest.param({"memory.max": "1000", "memory.current": "400"}, 600, id="a limit"),
+        pytest.param({"memory.max": "1000", "memory.current": "1400"}, 0, id="a limit that is reached"),
+        pytest.param({"memory.max": "max", "memory.current": "400"}, None, id="no limit"),
+        pytest.param({}, None, id="no control group"),
+    ],
+)
+def test_free_memory_is_what_the_containers_limit_leaves(tmp_path, files, free) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content + "\n")
+    found = free_bytes(tmp_path)
+    assert found == free if free is not None else found > 1 << 20
+
+
 # --- Who is out ------------------------------------------------------------------------------------------------------
 
 STANDINGS = st.lists(st.tuples(st.floats(0, 1), st.integers(1, 500), st.booleans()), min_size=1, max_size=27).map(
@@ -184,3 +219,46 @@ def test_the_leader_stays(standings, seconds) -> None:
     time = time_left(seconds, trainable=500.0)
     leader = next_rung(standings, time)
     assert leader is None or leader.number not in out(standings, time)
+
+
+# --- Rates and curves ------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_that_is_held_rises_over_its_steps_and_stays_until_it_falls() -> None:
+    progress, seen = 0.0, []
+    for _ in range(6):
+        progress = held(progress, warmup_fraction=0.1, warmup_steps=4)
+        seen.append(learning_rate(1.0, progress, 0.1))
+    assert seen == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    for left in range(4, 0, -1):
+        progress = advance(progress, left)
+        seen.append(learning_rate(1.0, progress, 0.1))
+    assert seen[6:] == sorted(seen[6:], reverse=True)
+    assert seen[6] > 0.8
+    assert seen[-1] == pytest.approx(0.0)
+
+
+POINTS = st.lists(st.integers(1, 10**6), min_size=1, max_size=60, unique=True).map(
+    lambda steps: [CurvePoint(steps=k, accuracy=0.5, annealed=False, seconds=1.0) for k in sorted(steps)]
+)
+
+
+@given(POINTS)
+def test_a_curve_keeps_its_ends_and_at_most_sixteen_points_in_their_order(points) -> None:
+    found: tuple[CurvePoint, ...] = ()
+    for point in points:
+        found = extended(found, point)
+    assert len(found) == min(len(points), 16)
+    assert (found[0], found[-1]) == (points[0], points[-1])
+    assert [point.steps for point in found] == sorted(point.steps for point in found)
+    assert set(found) <= set(points)
+
+
+def test_a_curve_is_thinned_where_it_is_crowded() -> None:
+    points = [CurvePoint(steps=k, accuracy=0.5, annealed=False, seconds=1.0) for k in (1, 10, 100, 990, 1000)]
+    assert [point.steps for point in thinned(points, 4)] == [1, 10, 100, 1000]
+
+
+def test_a_later_validation_at_the_same_step_replaces_the_earlier() -> None:
+    one, other = (CurvePoint(steps=5, accuracy=a, annealed=False, seconds=1.0) for a in (0.4, 0.6))
+    assert extended((one,), other) == (other,)

@@ -77,8 +77,11 @@ class Field:
 
     def leader(self) -> Standing | None:
         """Whoever has shown most; of equals the one on the device."""
-        key = lambda standing: (standing.best, standing.number == self.bench.number)  # noqa: E731
-        return max(self.standings.values(), key=key, default=None)
+        return max(
+            self.standings.values(),
+            key=lambda standing: (standing.best, standing.number == self.bench.number),
+            default=None,
+        )
 
     def ended(self) -> list[Run]:
         """Runs that go no further."""

@@ -139,6 +139,8 @@ def as_asked(observed: ObservedRequest, decided: Schedule, outcome: PodOutcome) 
         text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
     elif other := next((run.regime for run in result.runs if run.regime not in decided.regimes), None):
         text = f"the pod reports a run of {other.model} that was not scheduled"
+    elif len({run.regime for run in result.runs}) < len(result.runs):
+        text = "the pod reports two runs of one regime"
     else:
         return outcome
     return PodOutcome(outcome.index, failure="InvalidResult", message=text)
