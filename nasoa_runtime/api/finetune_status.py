@@ -113,6 +113,9 @@ class RequestResult(StatusPart):
     """Number of training steps of the delivered model."""
     step_seconds: float = Field(gt=0)
     """Median time of a training step, in seconds."""
+    delivered: Alternative | None = None
+    """The candidate that the model is of: the best of a race, or else the chosen one or whichever took over from it. The
+    steps are those that were planned for it alone."""
     strategy: str | None = Field(default=None, max_length=64)
     """How the time limit was spent: what spec.strategy asks for, or OneShot where there was no time for a race."""
     runs: int | None = Field(default=None, ge=1)
@@ -172,3 +175,20 @@ class FineTuneRequestStatus(StatusPart):
     """When the request succeeded or failed."""
     message: Message | None = None
     """What the request does or waits for, or why it failed."""
+
+    @property
+    def _shown(self) -> Alternative | None:
+        """The candidate that is delivered; before that is known, the chosen one."""
+        return self.schedule if self.result is None or self.result.delivered is None else self.result.delivered
+
+    @computed_field(json_schema_extra={"maxLength": 128})  # type: ignore[prop-decorator]
+    @property
+    def model(self) -> str | None:
+        """Name of the zoo's model that is delivered; before that is known, of the one that is predicted to be best."""
+        return None if self._shown is None else self._shown.model
+
+    @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
+    @property
+    def predicted(self) -> str | None:
+        """The accuracy that was predicted for that candidate, in percent, such as 91.3%."""
+        return None if self._shown is None else percent(self._shown.predicted_accuracy)

@@ -206,6 +206,10 @@ def test_every_run_of_a_race_is_learned_and_the_predictor_has_one_version_more()
     assert [(run.iterations, run.accuracy) for run in taught] == [(20, 0.5), (21, 0.8), (22, 0.1), (23, 0.4)]
     assert status["predictor"] == {"plannedWith": 0, "produced": 1}
     assert (status["result"]["runs"], status["result"]["strategy"]) == (4, "Race")
+    won = simulation.records.schedule.regimes[1]
+    delivered = status["result"]["delivered"]
+    assert (delivered["model"], delivered["learningRate"]) == (won.model, won.learning_rate)
+    assert (status["model"], status["predicted"]) == (won.model, f"{100 * won.predicted_accuracy:.1f}%")
     said = [event["message"] for event in simulation.world.cluster.events()]
     assert any("the best of 4 candidates" in message for message in said)
     assert any("it races with up to" in message for message in said)

@@ -193,6 +193,7 @@ def result(observed: ObservedRequest) -> RequestResult | None:
         time_limit_seconds=seconds(observed.spec.time_limit),
         steps=found.steps,
         step_seconds=found.step_seconds,
+        delivered=Alternative(**alternative(found.runs[found.chosen].regime)),
         strategy=found.strategy if found.strategy in STRATEGIES else None,
         runs=len(found.runs),
         attempts=found.attempts,
