@@ -114,8 +114,8 @@ class RequestResult(StatusPart):
     step_seconds: float = Field(gt=0)
     """Median time of a training step, in seconds."""
     delivered: Alternative | None = None
-    """The candidate that the model is of: the best of a race, or else the chosen one or whichever took over from it. The
-    steps are those that were planned for it alone."""
+    """The candidate that the model is of: the best one of a race, or else the chosen one or whichever took over from
+    it. The steps are those that were planned for it alone."""
     strategy: str | None = Field(default=None, max_length=64)
     """How the time limit was spent: what spec.strategy asks for, or OneShot where there was no time for a race."""
     runs: int | None = Field(default=None, ge=1)
