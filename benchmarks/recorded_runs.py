@@ -29,7 +29,7 @@ from nasoa_runtime.online.recorded_features import CODED, EPOCHS, ITERATIONS, Vo
 from nasoa_runtime.online.records import Curve, read_curves
 from nasoa_runtime.online.replayed import Offer
 from nasoa_runtime.online.requests import LIMITS, RecordedRequest, by_dataset, regret, requests_of, within
-from nasoa_runtime.online.strategies import replay_named
+from nasoa_runtime.online.strategies import strategy_named
 
 ROOT = Path(__file__).parents[1]
 FOLDS = 4
@@ -180,7 +180,7 @@ class Served:
 
 def played(strategy: str, request: RecordedRequest, prefixes: Sequence[Curve], learner: Learner) -> float:
     """What a strategy reaches."""
-    result = replay_named(strategy).replay(Offer(request.seconds, prefixes, learner.predict, learner.finals))
+    result = strategy_named(strategy).replay(Offer(request.seconds, prefixes, learner.predict, learner.finals))
     if result.seconds > request.seconds:
         msg = f"{strategy} took {result.seconds} of {request.seconds} s"
         raise SystemExit(msg)

@@ -101,13 +101,14 @@ def print_requests(console: Console, requests: list[dict[str, Any]]) -> None:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for manifest in sorted(requests, key=lambda o: int(o["status"].get("predictor", {}).get("produced") or 0)):
         status = manifest["status"]
-        chosen, result, predictor = status["schedule"], status["result"], status["predictor"]
+        result, predictor = status["result"], status["predictor"]
+        chosen = result.get("delivered", status["schedule"])
         test = result.get("testAccuracy")
         table.add_row(
             manifest["metadata"]["name"],
             f"{chosen['model']}, lr {chosen['learningRate']:g}, {chosen['frozenStages']} frozen, "
             f"{result['steps']} steps",
-            chosen["predicted"],
+            f"{100 * chosen['predictedAccuracy']:.1f}%",
             result["accuracy"],
             f"{100 * test:.1f}%" if test is not None else "-",
             f"{100 * abs(chosen['predictedAccuracy'] - result['validationAccuracy']):.1f}",

@@ -111,6 +111,7 @@ def requests_view(found: list[dict[str, Any]]) -> RenderableType:
         status = manifest.get("status", {})
         schedule, result = status.get("schedule", {}), status.get("result", {})
         progress, predictor = status.get("progress"), status.get("predictor", {})
+        schedule = result.get("delivered", schedule)
         bar: RenderableType = ""
         if progress and progress.get("steps"):
             bar = ProgressBar(total=progress["steps"], completed=min(progress["step"], progress["steps"]), width=16)
@@ -123,7 +124,7 @@ def requests_view(found: list[dict[str, Any]]) -> RenderableType:
             f"{schedule['learningRate']:g}" if schedule else "",
             str(schedule.get("frozenStages", "")),
             bar,
-            schedule.get("predicted", ""),
+            status.get("predicted", ""),
             result.get("accuracy", ""),
             result.get("used", ""),
             version(predictor),

@@ -237,8 +237,11 @@ class FineTuneRequestSpec(SpecPart):
     device: DeviceSpec = DeviceSpec()
     """What the request's pods compute on. When left out, it is one CPU core."""
     strategy: Strategy = Field(
-        default="OneShot",
-        description=f"How the time limit is spent. {' '.join(strategy.summary for strategy in STRATEGIES.values())}",
+        default=next(iter(STRATEGIES)),
+        description=(
+            f"How the time limit is spent. {' '.join(strategy.summary for strategy in STRATEGIES.values())} A race for "
+            "which there is no time is run as OneShot."
+        ),
     )
     batch_size: BatchSize | None = None
     """Number of images in one training step. Lower it if the model does not fit in memory. A size that the zoo's

@@ -73,8 +73,8 @@ class ChosenSchedule(Alternative):
     candidates: int | None = Field(default=None, ge=0)
     """Number of candidates that fit in the time limit and were ranked."""
     runners_up: tuple[Alternative, ...] = Field(default=(), max_length=5)
-    """The best candidates behind the chosen one, best first. One of them takes over if the chosen one diverges or runs
-    out of memory."""
+    """The best candidates behind the chosen one, best first. In a race they start too, and so may others behind these;
+    with the strategy OneShot one of them takes over if the chosen one diverges or runs out of memory."""
 
     @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
     @property
@@ -93,7 +93,13 @@ class RunProgress(StatusPart):
     loss: float | None = None
     """Mean loss of the last training steps."""
     eta: Timestamp | None = None
-    """When the training should be done, as far as can be told from its step time."""
+    """When the training should be done, as far as can be told from its step time; not while candidates race, as one of
+    them will train until the time limit."""
+    rung: int | None = Field(default=None, ge=1)
+    """Rung of the race: in the first one all candidates start, each later one goes to one of them. The steps are those
+    of the candidate that is trained now."""
+    running: int | None = Field(default=None, ge=1)
+    """Number of candidates that may still win the race; 1 once it is decided."""
 
 
 class RequestResult(StatusPart):
@@ -109,9 +115,17 @@ class RequestResult(StatusPart):
     time_limit_seconds: float = Field(gt=0)
     """Time limit of the request, in seconds."""
     steps: int = Field(ge=0)
-    """Number of training steps that were done."""
+    """Number of training steps of the delivered model."""
     step_seconds: float = Field(gt=0)
     """Median time of a training step, in seconds."""
+    delivered: Alternative | None = None
+    """The candidate that the model is of: the best one of a race, or else the chosen one or whichever took over from
+    it. The steps are those that were planned for it alone."""
+    strategy: str | None = Field(default=None, max_length=64)
+    """How the time limit was spent: what spec.strategy asks for, or OneShot where there was no time for a race."""
+    runs: int | None = Field(default=None, ge=1)
+    """Number of candidates that were trained, those included that stopped early or failed. The predictor learns from
+    each of them."""
     attempts: int | None = Field(default=None, ge=1)
     """Number of pods that it took: more than 1 if some were preempted or failed."""
     output_uri: str = Field(alias="outputURI", max_length=2048)
@@ -166,3 +180,20 @@ class FineTuneRequestStatus(StatusPart):
     """When the request succeeded or failed."""
     message: Message | None = None
     """What the request does or waits for, or why it failed."""
+
+    @property
+    def _shown(self) -> Alternative | None:
+        """The candidate that is delivered; before that is known, the chosen one."""
+        return self.schedule if self.result is None or self.result.delivered is None else self.result.delivered
+
+    @computed_field(json_schema_extra={"maxLength": 128})  # type: ignore[prop-decorator]
+    @property
+    def model(self) -> str | None:
+        """Name of the zoo's model that is delivered; before that is known, of the one that is predicted to be best."""
+        return None if self._shown is None else self._shown.model
+
+    @computed_field(json_schema_extra={"maxLength": 16})  # type: ignore[prop-decorator]
+    @property
+    def predicted(self) -> str | None:
+        """The accuracy that was predicted for that candidate, in percent, such as 91.3%."""
+        return None if self._shown is None else percent(self._shown.predicted_accuracy)

@@ -63,8 +63,8 @@ REQUEST = Kind(
     editable=("suspend", "limits"),
     columns=(
         ("Phase", "string", ".status.phase"),
-        ("Model", "string", ".status.schedule.model"),
-        ("Predicted", "string", ".status.schedule.predicted"),
+        ("Model", "string", ".status.model"),
+        ("Predicted", "string", ".status.predicted"),
         ("Accuracy", "string", ".status.result.accuracy"),
         ("Used", "string", ".status.result.used"),
         ("Version", "integer", ".status.predictor.produced"),

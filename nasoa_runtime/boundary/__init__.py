@@ -76,7 +76,16 @@ from nasoa_runtime.boundary.programs import (
     program_named,
     program_of,
 )
-from nasoa_runtime.boundary.regime import AUGMENTATIONS, OPTIMIZERS, AugmentationName, OptimizerName, Regime
+from nasoa_runtime.boundary.regime import (
+    AUGMENTATIONS,
+    MOST_PREDICTED_POINTS,
+    MOST_REGIMES,
+    OPTIMIZERS,
+    AugmentationName,
+    OptimizerName,
+    PredictedPoint,
+    Regime,
+)
 from nasoa_runtime.boundary.results import (
     MOST_POINTS,
     CurvePoint,
@@ -106,6 +115,8 @@ __all__ = [
     "METRICS_PORT",
     "MOST_FACTOR",
     "MOST_POINTS",
+    "MOST_PREDICTED_POINTS",
+    "MOST_REGIMES",
     "OPTIMIZERS",
     "PROGRAMS",
     "PROGRAMS_BY_NAME",
@@ -138,6 +149,7 @@ __all__ = [
     "PodResult",
     "Positive",
     "Precision",
+    "PredictedPoint",
     "Preprocessing",
     "PretrainInput",
     "PretrainResult",

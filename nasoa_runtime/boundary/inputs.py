@@ -20,7 +20,7 @@ from nasoa_runtime.boundary.parts import (
     SharedLimit,
     Store,
 )
-from nasoa_runtime.boundary.regime import Regime
+from nasoa_runtime.boundary.regime import MOST_REGIMES, Regime
 
 
 class PodInput(Record):
@@ -156,7 +156,7 @@ class FinetuneInput(PodInput):
     models: tuple[ModelReference, ...]
     strategy: str
     """Which of the regimes are run, and how; a name of :mod:`nasoa_runtime.pods.strategies`."""
-    regimes: tuple[Regime, ...] = Field(min_length=1)
+    regimes: tuple[Regime, ...] = Field(min_length=1, max_length=MOST_REGIMES)
     """What the strategy has chosen to hand over, the best one first."""
     output_uri: str
     """Where the deliverable goes, ``s3://bucket/prefix``."""

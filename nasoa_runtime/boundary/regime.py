@@ -6,8 +6,10 @@ more: SGD with Nesterov momentum on random crops. So schedules and checkpoints t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +25,13 @@ AUGMENTATIONS: Mapping[AugmentationName, str] = {
     "trivial-augment": "TrivialAugment",
 }
 """What people call them."""
+MOST_REGIMES = 27
+"""That a request is handed."""
+MOST_PREDICTED_POINTS = 8
+"""Of a predicted curve."""
+
+PredictedPoint = tuple[Annotated[int, Field(ge=1)], Accuracy]
+"""Steps, and the accuracy predicted for a run of just so many."""
 
 
 class Regime(Record):
@@ -57,6 +66,31 @@ class Regime(Record):
     """Whether weights are also averaged over the run; validation decides which of both are delivered."""
     linear_probe: bool = False
     """Whether the classifier is trained on features that are computed once for each image, as it is."""
+    predicted_curve: tuple[PredictedPoint, ...] = Field(default=(), max_length=MOST_PREDICTED_POINTS)
+    """By steps, accuracies never falling; for a race, which asks what more steps are worth. Else it is empty."""
+
+    def predicted_gain(self, done: int, end: int) -> float:
+        """The accuracy that is predicted to be gained from step ``done`` to step ``end``: never negative.
+
+        Between the curve's points it is linear in the logarithm of the steps, and beyond them it is level.
+        """
+        return max(0.0, self._predicted(end) - self._predicted(done))
+
+    def _predicted(self, steps: int) -> float:
+        curve = self.predicted_curve
+        if not curve:
+            return self.predicted_accuracy
+        for (low, lower), (high, higher) in pairwise(curve):
+            if low <= steps < high:
+                return lower + (higher - lower) * math.log(steps / low) / math.log(high / low)
+        return curve[0][1] if steps < curve[0][0] else curve[-1][1]
+
+    @model_validator(mode="after")
+    def _curve_rises(self) -> Regime:
+        if any(low >= high or lower > higher for (low, lower), (high, higher) in pairwise(self.predicted_curve)):
+            msg = "predicted_curve: steps must rise from point to point, and accuracies must not fall"
+            raise ValueError(msg)
+        return self
 
     @property
     def options(self) -> str:

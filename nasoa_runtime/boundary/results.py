@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nasoa_runtime.boundary.base import Accuracy, Digest, Finite, Record, Seconds, SecondsOrZero
 from nasoa_runtime.boundary.parts import Device, Preprocessing, StepFactors, StepTime
-from nasoa_runtime.boundary.regime import Regime
+from nasoa_runtime.boundary.regime import MOST_REGIMES, Regime
 
 Failure = Literal["OutOfMemory", "Diverged", "TimedOut", "Error", "InvalidResult", "Disrupted"]
 
@@ -153,7 +153,7 @@ class Run(Record):
 class FinetuneResult(PodResult):
     """What a request ends with."""
 
-    runs: tuple[Run, ...] = Field(min_length=1, max_length=20)
+    runs: tuple[Run, ...] = Field(min_length=1, max_length=MOST_REGIMES)
     chosen: int = Field(ge=0)
     """Index in ``runs`` of the delivered one."""
     validation_accuracy: Accuracy
@@ -164,6 +164,8 @@ class FinetuneResult(PodResult):
     loading_seconds: SecondsOrZero
     output_uri: str = Field(max_length=2048)
     model_digest: Digest
+    strategy: str = Field(default="", max_length=64)
+    """What the pod did: the strategy that it was asked for, or ``OneShot`` where there was no time for a race."""
 
     @model_validator(mode="after")
     def _chosen_exists(self) -> FinetuneResult:

@@ -13,7 +13,7 @@ from nasoa_runtime.online.learners import DEFAULT
 from nasoa_runtime.online.policy import policy_replay
 from nasoa_runtime.online.replay import replay as replay_records
 from nasoa_runtime.online.state import PredictorState
-from nasoa_runtime.online.strategies import ONE_SHOT, replayable
+from nasoa_runtime.online.strategies import ONE_SHOT, STRATEGIES
 from nasoa_runtime.storage.predictors import count_outcomes, read_outcomes, read_state
 from nasoa_runtime.storage.predictors import rebuild as rebuild_state
 from nasoa_runtime.storage.refits import refit as refit_trees
@@ -125,7 +125,7 @@ def replay_policy(
     records: Records,
     warm_start: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV file that is learned first.")],
     strategy: Annotated[
-        str, typer.Option(help=" ".join(strategy.summary for strategy in replayable().values()))
+        str, typer.Option(help=" ".join(strategy.summary for strategy in STRATEGIES.values()))
     ] = ONE_SHOT.name,
     algorithm: Annotated[str, typer.Option("--predictor", help=Replayed)] = DEFAULT,
     seed: Seed = 0,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from nasoa_runtime.boundary import Accuracy, Finite, Record, Regime, Run, Seconds, SecondsOrZero
+from nasoa_runtime.boundary import (
+    MOST_POINTS,
+    Accuracy,
+    CurvePoint,
+    Finite,
+    Record,
+    Regime,
+    Run,
+    Seconds,
+    SecondsOrZero,
+)
 from nasoa_runtime.documents.base import Document
 
 
@@ -59,3 +69,5 @@ class FinetuningState(CheckpointState):
     regime: Regime
     best: BestSoFar | None = None
     runs: tuple[Run, ...] = ()
+    points: tuple[CurvePoint, ...] = Field(default=(), max_length=MOST_POINTS)
+    """Validations so far."""

@@ -251,6 +251,21 @@ def finetuning_checkpoint_uri(work_uri: str) -> str:
     return f"{work_uri.rstrip('/')}/checkpoint.safetensors"
 
 
+def races_uri(work_uri: str) -> str:
+    """Below which a race's decisions and checkpoints are."""
+    return f"{work_uri.rstrip('/')}/race/"
+
+
+def race_decision_uri(work_uri: str, rung: int) -> str:
+    """What was decided about a rung, from 0, in which all start."""
+    return f"{races_uri(work_uri)}{rung:04d}{_SUFFIX}"
+
+
+def race_checkpoint_uri(work_uri: str, number: int) -> str:
+    """The checkpoint of the run of regime ``number``, from 0."""
+    return f"{races_uri(work_uri)}{number:02d}.safetensors"
+
+
 def heartbeats_uri(work_uri: str) -> str:
     """Below which the attempts of a request say how long they have run."""
     return f"{work_uri.rstrip('/')}/clock/"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import AwareDatetime, Field
 
 from nasoa_runtime.boundary import (
+    MOST_REGIMES,
     FinetuneResult,
     ModelReference,
     ProbeResult,
@@ -28,7 +29,7 @@ class Schedule(Document):
     """``schedule``: what is run, decided once and whole, so that nothing of it is ever looked up again."""
 
     strategy: str
-    regimes: tuple[Regime, ...] = Field(min_length=1)
+    regimes: tuple[Regime, ...] = Field(min_length=1, max_length=MOST_REGIMES)
     """The chosen one first, then the runners-up."""
     planned_seconds: SecondsOrZero
     candidates: int = Field(ge=1)

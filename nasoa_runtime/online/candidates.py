@@ -235,6 +235,8 @@ class Candidate:
     augmentation: AugmentationName = "crop"
     ema: bool = False
     linear_probe: bool = False
+    predicted_curve: tuple[tuple[int, float], ...] = ()
+    """Steps, and the accuracy predicted for just so many; only where the strategy asks for it."""
 
     @property
     def regime(self) -> Regime:

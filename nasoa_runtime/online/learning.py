@@ -53,7 +53,8 @@ def outcome_record(
     """
     facts = {model.name: model for model in models}
     taught = strategy.learned(runs, delivered)
-    outcomes = (_outcome(run, facts[run.regime.model], dataset, request.batch_size) for run in taught)
+    held = strategy.holds_the_rate and len(runs) > 1
+    outcomes = (_outcome(run, facts[run.regime.model], dataset, request.batch_size, held=held) for run in taught)
     return OutcomeRecord(
         uid=request.uid,
         request=request.name,
@@ -100,19 +101,30 @@ def upgraded(outcome: Outcome) -> Outcome:
     return outcome.model_copy(update={"description": full.model_copy(update={"values": full.values | run.values})})
 
 
-def description_of(run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int) -> RunDescription:
-    """One run as it was done: its iterations are the steps that were trained."""
+def description_of(
+    run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int, *, held: bool
+) -> RunDescription:
+    """One run as it was done: its iterations are the steps that were trained.
+
+    ``held`` says that the learning rate stayed at its peak until it was known which run would go on.
+    """
     regimes = Regimes.of((run.regime,), batch_size)
     steps = np.array([max(1, run.steps)], np.float64)
     # The schedule of a run that was not stopped was laid anew until it ended where the run did.
     planned = steps if run.annealed else regimes.planned_iterations
-    done = replace(regimes, iterations=steps, planned_iterations=planned, annealed=np.array([float(run.annealed)]))
+    done = replace(
+        regimes,
+        iterations=steps,
+        planned_iterations=planned,
+        annealed=np.array([float(run.annealed)]),
+        held=np.array([float(held)]),
+    )
     return describe((model,), dataset, done).descriptions()[0]
 
 
-def _outcome(run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int) -> Outcome | None:
+def _outcome(run: Run, model: ModelFacts, dataset: DatasetStatistics, batch_size: int, *, held: bool) -> Outcome | None:
     """What a run showed of the accuracy of runs like it; ``None``: nothing."""
-    description = description_of(run, model, dataset, batch_size)
+    description = description_of(run, model, dataset, batch_size, held=held)
     if run.failure == "Diverged":
         return Outcome(description=description, accuracy=1.0 / dataset.classes, failure="Diverged")
     if run.failure is not None or run.validation_accuracy is None:

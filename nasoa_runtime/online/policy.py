@@ -15,7 +15,7 @@ from nasoa_runtime.online.learners import DEFAULT, make_learner
 from nasoa_runtime.online.records import UnreadableRecords, read_curves
 from nasoa_runtime.online.replayed import Offer
 from nasoa_runtime.online.requests import LIMITS, by_dataset, regret, requests_of, within
-from nasoa_runtime.online.strategies import replay_named
+from nasoa_runtime.online.strategies import strategy_named
 
 
 def policy_replay(
@@ -30,7 +30,7 @@ def policy_replay(
     Args:
         records: CSV file whose curves are the candidates.
         warm_start: CSV file whose curves are learned first.
-        strategy: a name that :func:`~nasoa_runtime.online.strategies.replay_named` knows.
+        strategy: a name that :func:`~nasoa_runtime.online.strategies.strategy_named` knows.
         algorithm: a name that :func:`~nasoa_runtime.online.learners.make_learner` knows.
         seed: of the orders and of all that is drawn.
 
@@ -41,7 +41,7 @@ def policy_replay(
     Raises:
         UnknownStrategyError: there is no strategy of that name.
     """
-    played_by = replay_named(strategy)
+    played_by = strategy_named(strategy)
     learner = make_learner(algorithm, seed, best_so_far=True)
     candidates = read_curves(records)
     if not candidates:

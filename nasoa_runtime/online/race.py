@@ -18,14 +18,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nasoa_runtime.online.records import RecordedRun
-from nasoa_runtime.online.replayed import Floats, Offer, Played, Replayed, every_run
-
-STARTERS = 27
-"""At most so many candidates start."""
-FIRST_RUNG = 0.3
-"""Share of the time limit that the starters have together."""
-RUNG = 0.05
-"""Share of each later rung."""
+from nasoa_runtime.online.replayed import Floats, Offer, Played
+from nasoa_runtime.online.rungs import FIRST_RUNG, RUNG, STARTERS
 
 
 @dataclass(frozen=True)
@@ -116,11 +110,3 @@ def by_promise(standing: Standing, running: Sequence[int]) -> list[int]:
     targets = [planned(curve[end]) for curve, end in zip(curves, ends, strict=True)]
     promise: Floats = standing.offer.finals(prefixes, targets)
     return [running[place] for place in np.argsort(-promise, kind="stable")]
-
-
-RACE = Replayed(
-    name="Race",
-    summary="Race starts the best few, stops weak ones early and gives the rest of the time to the most promising.",
-    learned=every_run,
-    replay=race,
-)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from typing import cast
 
 import numpy as np
@@ -36,6 +36,8 @@ class Ranking:
     order: NDArray[np.int64]
     """The candidates' numbers, best first."""
     predictor_version: int
+    predicted_at: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+    """From candidates' numbers and other steps, both of shape (k,), to the accuracies predicted for those."""
 
     def candidate(self, number: int) -> Candidate:
         """One of the candidates."""
@@ -93,7 +95,11 @@ def rank(
     for optimizer in grid.optimizers:
         its = regimes.optimizer == optimizer
         turn[its] = _turns(grid.rates_of(optimizer), predictor.version)[drawn.learning_rate_index[its]]
-    predicted = predictor.predict(describe(models, dataset, regimes))
+
+    def predict(asked: Regimes) -> NDArray[np.float64]:
+        return predictor.predict(describe(models, dataset, asked))
+
+    predicted = predict(regimes)
     rounded = np.round(predicted / SCORE_STEP)
     # The last four of the keys as one number: sorting by six takes twice as long.
     last = regimes.model * len(FROZEN_STAGES) + regimes.frozen_stages.astype(np.int64)
@@ -106,7 +112,14 @@ def rank(
         predicted=predicted,
         order=np.lexsort((last, drawn.seconds, -rounded)),
         predictor_version=predictor.version,
+        predicted_at=lambda numbers, steps: predict(with_steps(regimes, numbers, steps)),
     )
+
+
+def with_steps(regimes: Regimes, numbers: NDArray[np.int64], steps: NDArray[np.float64]) -> Regimes:
+    """Some of ``regimes``, planned for other steps."""
+    columns = {field.name: getattr(regimes, field.name)[numbers] for field in fields(regimes)}
+    return Regimes(**columns | {"iterations": steps, "planned_iterations": steps})
 
 
 def _turns(rates: tuple[float, ...], version: int) -> NDArray[np.int64]:

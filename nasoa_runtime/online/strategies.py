@@ -1,21 +1,22 @@
 """What a request runs of what was ranked: ``spec.strategy``. A strategy is a value of :data:`STRATEGIES`.
 
 What differs between strategies is said here: what the generator hands over, which runs of a result are learned, and how
-recorded runs are replayed. The API, the generator, learning and replays look strategies up by name. Those of
-:data:`REPLAY_ONLY` exist for recorded runs alone: no request can ask for what no pod can run.
+recorded runs are replayed. The API, the generator, learning and replays look strategies up by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from nasoa_runtime.online.candidates import Suggestion
-from nasoa_runtime.online.race import RACE
+from nasoa_runtime.online.curves import first_of_each_kind, longest_of_each, with_curves
+from nasoa_runtime.online.race import race
 from nasoa_runtime.online.ranking import Ranking
 from nasoa_runtime.online.replayed import Offer, Played, Replayed, every_run
+from nasoa_runtime.online.rungs import STARTERS
 
 
 class UnknownStrategyError(ValueError):
@@ -28,6 +29,8 @@ class Strategy(Replayed):
 
     suggest: Callable[[Ranking, int], Suggestion]
     """What goes to the pod: the candidate that is chosen, and at most so many runners-up behind it."""
+    holds_the_rate: bool = False
+    """Whether a run's learning rate stays at its peak until it is known which of several goes on."""
 
 
 def best_and_others(ranking: Ranking, runners_up: int) -> Suggestion:
@@ -64,6 +67,22 @@ def best_and_others(ranking: Ranking, runners_up: int) -> Suggestion:
     return ranking.suggestion(chosen, others)
 
 
+def best_that_differ(ranking: Ranking, runners_up: int) -> Suggestion:
+    """The best candidates of different kinds, each with its largest number of steps; then others of these kinds.
+
+    How far each gets is for the race to find out, which needs what is predicted for fewer steps too. There are as many
+    as may start, whatever ``runners_up`` says. Where two models fit, there are two among them: what is left to try when
+    one runs out of memory.
+    """
+    ordered = first_of_each_kind(ranking, longest_of_each(ranking))
+    models = ranking.regimes.model
+    starters = ordered[:STARTERS]
+    other = next((number for number in ordered if models[number] != models[ordered[0]]), None)
+    if other is not None and other not in starters:
+        starters[-1] = other
+    return with_curves(ranking, starters)
+
+
 def best_once(offer: Offer) -> Played:
     """The run with the highest prediction at the limit, the cheapest of equals."""
     ends = [curve[-1] for curve in offer.curves]
@@ -71,6 +90,14 @@ def best_once(offer: Offer) -> Played:
     return Played((offer.curves[best],), 0, ends[best].gpu_seconds)
 
 
+RACE = Strategy(
+    name="Race",
+    summary="Race starts the best few, stops weak ones early and gives the rest of the time to the most promising.",
+    suggest=best_that_differ,
+    holds_the_rate=True,
+    learned=every_run,
+    replay=race,
+)
 ONE_SHOT = Strategy(
     name="OneShot",
     summary="OneShot runs the best candidate, once.",
@@ -78,10 +105,8 @@ ONE_SHOT = Strategy(
     learned=every_run,
     replay=best_once,
 )
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (ONE_SHOT,)}
-"""Those that a request can ask for, by name."""
-REPLAY_ONLY: dict[str, Replayed] = {strategy.name: strategy for strategy in (RACE,)}
-"""Those that only replays know, by name."""
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (RACE, ONE_SHOT)}
+"""All of them by name, the default of requests first."""
 
 
 def strategy_named(name: str) -> Strategy:
@@ -91,26 +116,6 @@ def strategy_named(name: str) -> Strategy:
         UnknownStrategyError: there is no such strategy; the message lists those that there are.
     """
     if name not in STRATEGIES:
-        raise _unknown(name, STRATEGIES)
+        msg = f"unknown strategy {name!r}: write {' or '.join(STRATEGIES)}"
+        raise UnknownStrategyError(msg)
     return STRATEGIES[name]
-
-
-def replay_named(name: str) -> Replayed:
-    """The strategy of this name, which need not be one that can be asked for.
-
-    Raises:
-        UnknownStrategyError: there is no such strategy; the message lists those that there are.
-    """
-    known = replayable()
-    if name not in known:
-        raise _unknown(name, known)
-    return known[name]
-
-
-def replayable() -> dict[str, Replayed]:
-    """All that can be replayed, by name."""
-    return {**STRATEGIES, **REPLAY_ONLY}
-
-
-def _unknown(name: str, known: Iterable[str]) -> UnknownStrategyError:
-    return UnknownStrategyError(f"unknown strategy {name!r}: write {' or '.join(known)}")

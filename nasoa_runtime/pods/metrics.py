@@ -17,6 +17,10 @@ LOSS = Gauge("nasoa_loss", "Training loss, a moving average.")
 IMAGES_PER_SECOND = Gauge("nasoa_images_per_second", "Training images a second, loading included.")
 STEP = Gauge("nasoa_step", "Training steps done.")
 PLANNED_STEPS = Gauge("nasoa_planned_steps", "Training steps planned; re-planned when time runs short.")
+RACE_RUNNING = Gauge(
+    "nasoa_race_running", "Candidates that may still win the request's race; 1 once it is decided, 0 without a race."
+)
+RACE_RUNG = Gauge("nasoa_race_rung", "Rung of the request's race, from 1, in which all start; 0 without a race.")
 MEMORY_BYTES = Gauge("nasoa_memory_bytes", "Peak memory: the device's for a GPU, the process's for a CPU.")
 PROFILED_STEP_SECONDS = Gauge(
     "nasoa_profiled_step_seconds",

@@ -27,6 +27,8 @@ KNOWN = {
     "nasoa_step_seconds",
     "nasoa_loading_seconds",
     "nasoa_images_per_second",
+    "nasoa_race_rung",
+    "nasoa_race_running",
 }
 JOBS_KEPT = 2_000
 LARGEST = 1e12

@@ -124,7 +124,7 @@ def test_the_least_request_gets_the_defaults_of_the_models(cluster, tenant):
     stored = create(cluster, a_request("least", tenant))
     spec = FineTuneRequestSpec.model_validate(a_request()["spec"]).to_manifest()
     assert stored["spec"] == without_empty(spec, stored["spec"])
-    assert stored["spec"]["strategy"] == "OneShot"
+    assert stored["spec"]["strategy"] == "Race"
 
 
 def without_empty(expected, like):
@@ -212,7 +212,7 @@ def test_a_time_limit_that_is_no_time_is_refused(cluster, tenant, limit, message
         ),
         pytest.param({"batchSize": 32, "pins": {"batchSize": 64}}, "is not what batchSize says", id="two batch sizes"),
         pytest.param({"grid": {"preset": "Best"}}, 'supported values: "Default", "Paper"', id="preset"),
-        pytest.param({"strategy": "Best"}, 'supported values: "OneShot"', id="strategy"),
+        pytest.param({"strategy": "Best"}, 'supported values: "Race", "OneShot"', id="strategy"),
         pytest.param({"timelimit": "1m"}, 'unknown field "spec.timelimit"', id="misspelt field"),
         pytest.param(
             {"podTemplate": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},

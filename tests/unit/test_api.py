@@ -59,7 +59,7 @@ def test_a_search_needs_only_data_an_output_and_the_name_of_its_zoo():
 
 def test_a_request_needs_only_data_a_time_a_zoo_and_an_output():
     spec = FineTuneRequestSpec.model_validate(a_request()["spec"])
-    assert (spec.strategy, spec.batch_size, spec.suspend) == ("OneShot", None, False)
+    assert (spec.strategy, spec.batch_size, spec.suspend) == ("Race", None, False)
     assert (spec.grid.preset, spec.grid.learning_rates, spec.pins.linear_probe) == ("Default", None, None)
 
 
@@ -84,7 +84,7 @@ def test_a_spec_is_written_with_the_names_of_the_yaml():
         pytest.param({"outputURI": "pvc://claim/x"}, "must be s3://BUCKET/PREFIX", id="output is not S3"),
         pytest.param({"zoo": "My Zoo"}, "lower-case letters", id="zoo name"),
         pytest.param({"pins": {"frozenStages": 6}}, "less than or equal to 5", id="frozen stages"),
-        pytest.param({"strategy": "Race"}, "Input should be 'OneShot'", id="strategy"),
+        pytest.param({"strategy": "Luck"}, "Input should be 'Race' or 'OneShot'", id="strategy"),
         pytest.param({"timelimit": "1m"}, "Extra inputs are not permitted", id="misspelt field"),
     ],
 )

@@ -15,15 +15,18 @@ from nasoa_operator.settings import Settings
 from nasoa_runtime.api.parts import DeviceSpec, PodTemplate, StorageSpec
 from nasoa_runtime.boundary import (
     INPUT_VARIABLE,
+    MOST_REGIMES,
     PROGRAMS,
     PROGRAMS_BY_NAME,
     TERMINATION_MESSAGE_VARIABLE,
+    CurvePoint,
     DatasetReference,
     Device,
     EvaluateInput,
     EvaluateResult,
     Extractor,
     FinetuneInput,
+    FinetuneResult,
     InvalidDocumentError,
     MeasuredModel,
     ModelReference,
@@ -37,10 +40,12 @@ from nasoa_runtime.boundary import (
     Reading,
     Recipe,
     Regime,
+    Run,
     SharedLimit,
     TerminationMessage,
     UnknownProgramError,
     WrongProgramError,
+    digest,
     dump_input,
     dump_result,
     load_input,
@@ -52,6 +57,7 @@ from nasoa_runtime.boundary import (
 from nasoa_runtime.documents.steps import FINETUNE, PRETRAIN, PROBE, TABLE, evaluate_step, profile_step
 from nasoa_runtime.pods import launcher
 from nasoa_runtime.pods import main as pod_main
+from nasoa_runtime.pods.exchange import write_termination_message
 
 RECIPE = Recipe(epochs=1, batch_size=4, image_size=16, learning_rate=0.1)
 DATA = DatasetReference(uri="s3://tenant/data")
@@ -223,7 +229,7 @@ def test_a_regime_that_says_nothing_more_is_sgd_on_crops() -> None:
     assert more == {
         "predicted_accuracy": 0.5, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "layer_decay": 1.0,
         "batch_size": None, "label_smoothing": 0.0, "mixup": 0.0, "mirroring": False, "augmentation": "crop",
-        "ema": False, "linear_probe": False,
+        "ema": False, "linear_probe": False, "predicted_curve": (),
     }  # fmt: skip
 
 
@@ -333,6 +339,64 @@ def test_only_a_request_has_a_limit_over_all_attempts() -> None:
 def test_a_regime_of_a_model_that_is_not_given_is_refused() -> None:
     with pytest.raises(ValidationError, match="model 'm' is not among models"):
         a_finetuning("m")
+
+
+# --- Races -----------------------------------------------------------------------------------------------------------
+
+LONGEST = "m" * 63
+CURVE = tuple((4**k, 0.9123) for k in range(1, 9))
+
+
+def the_largest_race() -> FinetuneInput:
+    """As many regimes as there may be, each of a model of its own, with long names and addresses."""
+    weights = {"weights_uri": "s3://" + "b" * 63 + "/" + "k" * 300, "weights_digest": "ab" * 32}
+    names = [f"{LONGEST[:-2]}{number:02d}" for number in range(MOST_REGIMES)]
+    models = tuple(
+        ModelReference(name=name, architecture="timm:" + "a" * 80, source_classes=1000, preprocessing=LARGE, **weights)
+        for name in names
+    )
+    regimes = tuple(
+        regime_of(model=name, learning_rate=0.012345678901234567, predicted_curve=CURVE, batch_size=128)
+        for name in names
+    )
+    fields = a_finetuning("s").model_dump() | {"models": models, "regimes": regimes, "strategy": "Race"}
+    return FinetuneInput.model_validate(fields | {"work_uri": "s3://b/" + "w" * 1024})
+
+
+def test_the_largest_race_fits_into_an_environment_variable() -> None:
+    # Linux takes no string above 128 KiB.
+    assert len(dump_input(the_largest_race())) < 64 * 1024
+
+
+def test_more_regimes_than_may_race_are_refused() -> None:
+    document = the_largest_race().model_dump()
+    with pytest.raises(ValidationError, match="at most 27 items"):
+        FinetuneInput.model_validate(document | {"regimes": [*document["regimes"], document["regimes"][0]]})
+
+
+def test_the_largest_result_of_a_race_is_in_s3_and_the_message_names_it(monkeypatch, tmp_path) -> None:
+    curve = tuple(
+        CurvePoint(steps=10**k, accuracy=0.123456789012345, annealed=False, seconds=1234.567890123) for k in range(16)
+    )
+    done = tuple(
+        Run(regime=regime, steps=10**15, validation_accuracy=0.123456789012345, seconds=1e5, points=curve)
+        for regime in the_largest_race().regimes
+    )
+    result = FinetuneResult(
+        runs=done, chosen=0, validation_accuracy=0.1, test_accuracy=0.1, seconds=1e5, attempts=3, steps=10**15,
+        step_seconds=0.1, loading_seconds=0.1, output_uri="s3://b/" + "o" * 1024, model_digest="ab" * 32,
+        strategy="Race",
+    )  # fmt: skip
+    body = dump_result(result)
+    assert load_result(body, "finetune") == result
+    assert len(body) < 128 * 1024
+    path = tmp_path / "termination-log"
+    monkeypatch.setenv("TERMINATION_MESSAGE_PATH", str(path))
+    fields = {"program": "finetune", "index": 0, "result_key": "s3://b/" + "k" * 1024, "result_digest": digest(body)}
+    write_termination_message(TerminationMessage.model_validate(fields | {"result": json.loads(body)}))
+    left = TerminationMessage.model_validate_json(path.read_bytes())
+    assert path.stat().st_size <= 4096
+    assert (left.result, left.result_digest) == (None, digest(body))
 
 
 # --- One program more ------------------------------------------------------------------------------------------------

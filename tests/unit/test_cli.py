@@ -166,7 +166,7 @@ def test_the_low_resolution_stem_keeps_the_parameters(nasoa) -> None:
         pytest.param(("predictor", "replay", str(RECORDS), "--algorithm", "magic"), "write hedge", id="no algorithm"),
         pytest.param(
             ("policy", "replay", str(RECORDS), "--warm-start", str(RECORDS), "--strategy", "Luck"),
-            "write OneShot",
+            "write Race or OneShot",
             id="no strategy",
         ),
     ],
@@ -299,7 +299,7 @@ def test_a_request_is_planned_from_a_probes_result(nasoa, zoo, request_yaml, pro
     assert code == 0
     assert document["chosen"]["model"] in {"small", "large"}
     assert document["chosen"]["seconds"] <= document["time_limit_seconds"] == 60
-    assert 1 <= len(document["runners_up"]) <= 5
+    assert 1 <= len(document["runners_up"]) <= 26
     assert (document["zoo_version"], document["predictor_version"]) == (1, 0)
     assert "predicted accuracy" in nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))[1]
 

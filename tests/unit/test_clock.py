@@ -11,8 +11,8 @@ from nasoa_runtime.boundary import Regime, Run, SharedLimit
 from nasoa_runtime.documents.base import dump, load
 from nasoa_runtime.documents.heartbeat import Heartbeat, charged_seconds
 from nasoa_runtime.pods.clock import Clock
+from nasoa_runtime.pods.one_shot import next_regime
 from nasoa_runtime.pods.process_time import process_started, seconds_since_process_start
-from nasoa_runtime.pods.strategies import next_regime
 from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
 from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
 from nasoa_runtime.storage.s3 import ObjectStore, StoreUnavailable

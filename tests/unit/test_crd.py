@@ -125,7 +125,7 @@ def test_what_may_be_left_out_says_what_holds_then(kind):
     [
         pytest.param("grid.maxEpochs", "Default: 200.", id="a number"),
         pytest.param("suspend", "Default: false.", id="a truth"),
-        pytest.param("strategy", "Default: OneShot.", id="a word"),
+        pytest.param("strategy", "Default: Race.", id="a word"),
         pytest.param("grid.stepFractions", "with Paper 0.125 too.", id="a list of the preset"),
         pytest.param("timeLimit", "do not count.", id="none"),
     ],

@@ -7,7 +7,7 @@ from memory.lines import DeathBehind
 from request_simulation import DIGEST, UID, RequestSimulation, Taught, a_model, a_probe, a_result, a_zoo, run
 
 from nasoa_operator.pod_outcomes import PodOutcome
-from nasoa_runtime.boundary import FinetuneInput, ProbeInput, StepFactors, StepTime
+from nasoa_runtime.boundary import CurvePoint, FinetuneInput, ProbeInput, Run, StepFactors, StepTime
 
 
 def failing(kind, failure, message="", steps=None, field=None):
@@ -123,7 +123,7 @@ def test_a_run_that_ran_out_of_time_names_the_time_limit():
 def test_the_pod_is_told_the_strategy():
     simulation = RequestSimulation()
     simulation.end()
-    assert simulation.inputs["finetune"].strategy == "OneShot"
+    assert simulation.inputs["finetune"].strategy == "Race"
 
 
 def test_a_failed_request_teaches_nothing():
@@ -178,6 +178,106 @@ def test_a_result_of_a_run_that_was_not_scheduled_is_not_believed(changes):
     assert (status["phase"], reason(status)) == ("Failed", "InvalidResult")
     assert status["message"].endswith("that was not scheduled")
     assert simulation.learned == []
+
+
+# --- Races -----------------------------------------------------------------------------------------------------------
+
+
+def a_race(pod_input, index):
+    """The pods' program: four of the regimes race, one of which diverges, and the second one wins."""
+    if not isinstance(pod_input, FinetuneInput):
+        return run(pod_input, index)
+    shown = [(0.5, None), (0.8, None), (None, "Diverged"), (0.4, None)]
+    done = tuple(
+        Run(
+            regime=regime,
+            steps=20 + place,
+            validation_accuracy=accuracy,
+            failure=failure,
+            seconds=10.0,
+            points=()
+            if accuracy is None
+            else (CurvePoint(steps=20 + place, accuracy=accuracy, annealed=accuracy == 0.8, seconds=9.0),),
+        )
+        for place, (regime, (accuracy, failure)) in enumerate(zip(pod_input.regimes, shown, strict=False))
+    )
+    result = a_result(pod_input, runs=done, chosen=1, strategy="Race")
+    return PodOutcome(index, result=result)
+
+
+def test_every_run_of_a_race_is_learned_and_the_predictor_has_one_version_more():
+    simulation = RequestSimulation(program=a_race)
+    status = simulation.end()
+    ((_, taught),) = simulation.learned
+    assert [(run.iterations, run.accuracy) for run in taught] == [(20, 0.5), (21, 0.8), (22, 0.1), (23, 0.4)]
+    assert status["predictor"] == {"plannedWith": 0, "produced": 1}
+    assert (status["result"]["runs"], status["result"]["strategy"]) == (4, "Race")
+    won = simulation.records.schedule.regimes[1]
+    delivered = status["result"]["delivered"]
+    assert (delivered["model"], delivered["learningRate"]) == (won.model, won.learning_rate)
+    assert (status["model"], status["predicted"]) == (won.model, f"{100 * won.predicted_accuracy:.1f}%")
+    said = [event["message"] for event in simulation.world.cluster.events()]
+    assert any("the best of 4 candidates" in message for message in said)
+    assert any("it races with up to" in message for message in said)
+
+
+def test_a_race_is_planned_with_what_steps_are_predicted_to_add():
+    simulation = RequestSimulation()
+    status = simulation.end()
+    regimes = simulation.inputs["finetune"].regimes
+    assert 6 < len(regimes) <= 27
+    assert all(len(regime.predicted_curve) == 8 for regime in regimes)
+    assert all(regime.predicted_curve[-1][0] == regime.steps for regime in regimes)
+    assert len(status["schedule"]["runnersUp"]) == 5
+    once = RequestSimulation({"strategy": "OneShot"})
+    once.end()
+    assert [regime.predicted_curve for regime in once.inputs["finetune"].regimes] == [()] * 6
+
+
+@pytest.mark.parametrize(
+    ("running", "message", "has_eta"),
+    [
+        pytest.param(4, "4 candidates race, in rung 2", False, id="undecided"),
+        pytest.param(1, "fine-tuning", True, id="decided"),
+    ],
+)
+def test_the_status_tells_how_far_a_race_is(running, message, has_eta):
+    simulation = RequestSimulation()
+    simulation.reconcile()
+    while "finetune" not in simulation.jobs:
+        simulation.world.finish_jobs()
+        simulation.reconcile()
+    said = {"nasoa_step": 7.0, "nasoa_planned_steps": 30.0, "nasoa_step_seconds": 0.1}
+    said |= {"nasoa_race_rung": 2.0, "nasoa_race_running": float(running)}
+    simulation.world.metrics.said[simulation.jobs["finetune"]["metadata"]["uid"]] = said
+    simulation.reconcile()
+    progress = simulation.status["progress"]
+    assert (progress["step"], progress["rung"], progress["running"]) == (7, 2, running)
+    assert ("eta" in progress) is has_eta
+    assert simulation.status["message"] == message
+
+
+def test_a_result_in_which_a_regime_was_run_twice_is_not_believed():
+    def program(pod_input, index):
+        if not isinstance(pod_input, FinetuneInput):
+            return run(pod_input, index)
+        (once,) = a_result(pod_input).runs
+        return PodOutcome(index, result=a_result(pod_input, runs=(once, once)))
+
+    simulation = RequestSimulation(program=program)
+    status = simulation.end()
+    assert (reason(status), status["message"]) == ("InvalidResult", "the pod reports two runs of one regime")
+    assert simulation.learned == []
+
+
+def test_the_result_tells_that_there_was_no_time_for_a_race():
+    def program(pod_input, index):
+        if isinstance(pod_input, FinetuneInput):
+            return PodOutcome(index, result=a_result(pod_input, strategy="OneShot"))
+        return run(pod_input, index)
+
+    status = RequestSimulation(program=program).end()
+    assert (status["result"]["strategy"], status["result"]["runs"]) == ("OneShot", 1)
 
 
 def test_rows_that_the_probe_measured_are_planned_with_and_given_to_the_zoo():

@@ -43,7 +43,7 @@ def test_a_request_is_decided_as_recorded(golden):
         return run(pod_input, index)
 
     zoo = a_zoo(*(ZooModel.model_validate(model) for model in GOLDEN["zoo"]))
-    simulation = RequestSimulation(golden["spec"], program, zoo)
+    simulation = RequestSimulation({"strategy": "OneShot"} | golden["spec"], program, zoo)
     assert simulation.end()["phase"] == golden["phase"]
     assert simulation.created == golden["jobs"]
     if "failed" in golden:

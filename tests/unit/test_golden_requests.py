@@ -47,7 +47,7 @@ def probe_of(recorded):
 
 def suggested(recorded, predictor):
     """What is suggested for the recorded specification."""
-    spec = FineTuneRequestSpec.model_validate(a_request(**recorded["spec"])["spec"])
+    spec = FineTuneRequestSpec.model_validate(a_request(**{"strategy": "OneShot"} | recorded["spec"])["spec"])
     zoo = ZooManifest(name="fashion", owner="search", version=3, models=tuple(ZOO))
     return suggest_for(spec, zoo, probe_of(recorded), predictor)
 

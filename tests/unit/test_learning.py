@@ -7,7 +7,7 @@ from described import a_dataset, facts
 
 from nasoa_runtime.boundary import Regime, Run
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
-from nasoa_runtime.online.strategies import ONE_SHOT
+from nasoa_runtime.online.strategies import ONE_SHOT, RACE
 
 REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
 REGIME = Regime(model="a", learning_rate=0.03, frozen_stages=1, steps=500, step_seconds=0.1, predicted_accuracy=0.5)
@@ -54,3 +54,16 @@ def test_a_run_that_says_nothing_of_accuracy_teaches_nothing(run):
 def test_a_run_that_ended_before_its_first_step_counts_as_one():
     (outcome,) = learned(a_run(None, "Diverged", steps=0))
     assert outcome.description.values["iterations"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "runs", "held"),
+    [
+        pytest.param(ONE_SHOT, 2, 0.0, id="one shot"),
+        pytest.param(RACE, 2, 1.0, id="a race"),
+        pytest.param(RACE, 1, 0.0, id="a race of one"),
+    ],
+)
+def test_runs_of_a_race_are_known_to_have_held_their_rate(strategy, runs, held):
+    record = outcome_record(REQUEST, [facts("a")], a_dataset(), [a_run() for _ in range(runs)], 0, strategy)
+    assert [run.description.values["held"] for run in record.runs] == [held] * runs

@@ -181,3 +181,14 @@ def test_weights_are_read_only_if_they_are_the_ones_named() -> None:
         fetch_weights(OneObject(None), "s3://zoo/w", digest)
     assert (changed.value.field, gone.value.field) == ("zoo", "zoo")
     assert gone.value.message.startswith("there is no object")
+
+
+def test_weights_that_were_read_once_are_kept_and_checked_again(tmp_path) -> None:
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert fetch_weights(OneObject(b"weights"), "s3://zoo/w", digest, tmp_path / "kept") == b"weights"
+    assert fetch_weights(OneObject(None), "s3://zoo/w", digest, tmp_path / "kept") == b"weights"
+    (tmp_path / "kept" / digest).write_bytes(b"others")
+    assert fetch_weights(OneObject(b"weights"), "s3://zoo/w", digest, tmp_path / "kept") == b"weights"
+    assert (tmp_path / "kept" / digest).read_bytes() == b"weights"
+    (tmp_path / "file").write_bytes(b"")
+    assert fetch_weights(OneObject(b"weights"), "s3://zoo/w", digest, tmp_path / "file" / "below") == b"weights"

@@ -65,6 +65,7 @@ def test_all_that_a_request_demands_reaches_the_generator():
         most_parameters=1000,
         most_inference_milliseconds=2.5,
         infeasible=frozenset({"huge"}),
+        strategy="Race",
         seed=7,
     )
 

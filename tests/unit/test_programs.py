@@ -426,9 +426,60 @@ def test_the_network_of_a_run_that_failed_is_gone_when_the_next_one_is_built(pod
     assert left == [[], [False]]
 
 
+def test_a_race_ends_with_the_best_model_of_its_runs(pod, store, tmp_path: Path) -> None:
+    curve = [[4, 0.3], [40, 0.6], [4000, 0.9]]
+    regimes = [a_regime(learning_rate=rate, steps=4000, predicted_curve=curve) for rate in (0.05, 0.02, 1e-6)]
+    fields = a_finetuning(store, strategy="Race", regimes=regimes, time_limit_seconds=20)
+    message = pod("finetune", **fields)
+    result = load_result(store.get(str(message.result_key)).body, "finetune")
+    assert (len(result.runs), result.strategy) == (3, "Race")
+    assert [run.regime for run in result.runs] == [Regime.model_validate(regime) for regime in regimes]
+    assert result.validation_accuracy == max(run.validation_accuracy for run in result.runs)
+    assert sum(run.annealed for run in result.runs) == 1
+    assert max(result.runs, key=lambda run: run.steps).annealed
+    assert result.seconds < 20
+    assert load_model(delivered(store, tmp_path / "model")).classes == ("class-0", "class-1", "class-2")
+    # Decisions stay, as a record; checkpoints are gone.
+    kept = [listed.key for listed in store.list("s3://tenant/out/work/")]
+    assert [key for key in kept if not key.startswith("out/work/race/0")] == ["out/work/clock/0001.json"]
+    assert all(key.endswith(".json") for key in kept)
+
+
+def test_a_race_that_is_told_to_stop_is_gone_on_with_by_the_next_pod(pod, endpoint, store, tmp_path) -> None:
+    regimes = [a_regime(learning_rate=rate, steps=100_000) for rate in (0.05, 0.02)]
+    fields = a_finetuning(store, strategy="Race", regimes=regimes, time_limit_seconds=600)
+    document = {"program": "finetune", "store": {"endpoint": endpoint}, "result_uri": "s3://tenant/out/results"}
+    environment = {name: value for name, value in os.environ.items() if name != "NASOA_PROCESS_STARTED"}
+    environment |= {"NASOA_INPUT": json.dumps(document | fields)}
+    with subprocess.Popen([sys.executable, "-m", "nasoa_runtime", "finetune"], env=environment) as process:
+        while process.poll() is None and store.head("s3://tenant/out/work/race/00.safetensors") is None:
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 75
+    left = TerminationMessage.model_validate_json((tmp_path / "termination-log").read_bytes())
+    assert left.failure == "Disrupted"
+    decided = store.get("s3://tenant/out/work/race/0000.json").body
+    beat = load(Heartbeat, store.get("s3://tenant/out/work/clock/0001.json").body, "the clock")
+    message = pod("finetune", **(fields | {"time_limit_seconds": beat.seconds + 6}))
+    result = load_result(store.get(str(message.result_key)).body, "finetune")
+    assert (result.attempts, result.strategy) == (2, "Race")
+    assert beat.seconds < result.seconds < beat.seconds + 6
+    assert store.get("s3://tenant/out/work/race/0000.json").body == decided
+
+
+def test_of_one_shot_every_validation_is_reported(pod, store) -> None:
+    result = result_of(store, pod("finetune", **a_finetuning(store, regimes=[a_regime(steps=200)])))
+    (run,) = result.runs
+    steps = [point.steps for point in run.points]
+    assert (len(steps), steps[-1]) == (4, 200)
+    assert [point.annealed for point in run.points] == [False, False, False, True]
+    assert run.points[-1].accuracy == run.validation_accuracy == result.validation_accuracy
+    assert result.strategy == "OneShot"
+
+
 def test_an_unknown_strategy_is_bad_input(pod, store) -> None:
-    message = pod("finetune", expect=64, **a_finetuning(store, strategy="Race"))
-    assert (message.field, message.message) == ("strategy", "there is no strategy 'Race': write OneShot.")
+    message = pod("finetune", expect=64, **a_finetuning(store, strategy="Luck"))
+    assert (message.field, message.message) == ("strategy", "there is no strategy 'Luck': write Race or OneShot.")
 
 
 def test_a_strategy_is_added_by_one_entry(pod, store, monkeypatch) -> None:

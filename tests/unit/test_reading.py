@@ -156,7 +156,9 @@ PLAIN = [
         id="unknown device",
     ),
     pytest.param(
-        {"strategy": "Best"}, 'strategy: Unsupported value: "Best": supported values: "OneShot"', id="unknown strategy"
+        {"strategy": "Best"},
+        'strategy: Unsupported value: "Best": supported values: "Race", "OneShot"',
+        id="unknown strategy",
     ),
     pytest.param(
         {"podTemplate": {"resources": {"requests": {"cpu": "two"}}}},

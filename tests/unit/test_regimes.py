@@ -179,7 +179,7 @@ def test_time_is_set_aside_for_validating_the_average_too(store, root, monkeypat
     costs = []
     for ema in (False, True):
         finetuning = a_run(store, root, a_regime(ema=ema))
-        finetuning._measure_costs()
+        finetuning.measure_costs()
         costs.append(finetuning.costs.validation_seconds)
     # There are twelve validation images, and all of them are timed.
     assert costs == pytest.approx([1.6, 3.2])
@@ -226,10 +226,10 @@ def test_a_linear_probes_network_classifies_as_its_classifier_did(store, root, l
 
 def test_a_linear_probe_passes_each_image_through_the_network_once(store, root, monkeypatch) -> None:
     finetuning = a_run(store, root, a_regime(linear_probe=True, frozen_stages=5, steps=60))
-    finetuning._measure_costs()
+    finetuning.measure_costs()
     seen: list[int] = []
     finetuning.network.stem.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    monkeypatch.setattr(finetuning, "_measure_costs", lambda: None)
+    monkeypatch.setattr(finetuning, "measure_costs", lambda: None)
     finetuning.run()
     # 48 images to train on and 12 to validate with, though 60 batches of 8 were trained on.
     assert sum(seen) == 60
@@ -256,7 +256,7 @@ def test_the_upload_of_a_linear_probe_is_timed_by_a_whole_network(store, root) -
     sizes: list[int] = []
     put = store.put
     store.put = lambda uri, body: (sizes.append(len(body)), put(uri, body))
-    finetuning._measure_costs()
+    finetuning.measure_costs()
     finetuning.saver.save()
     assert sizes[0] > len(finetuning.weights()) > 2 * sizes[1]
 

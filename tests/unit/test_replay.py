@@ -116,7 +116,7 @@ def test_a_policy_replay_is_determined_by_its_seed(parts):
 
 
 def test_a_strategy_that_cannot_be_replayed_is_refused_with_what_to_write(parts):
-    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Luck': write OneShot or Race"):
+    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Luck': write Race or OneShot"):
         policy_replay(parts / "requests.csv", parts / "two.csv", strategy="Luck")
 
 

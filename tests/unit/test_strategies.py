@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from nasoa_runtime.boundary import Regime, Run
 from nasoa_runtime.cli.app import app
-from nasoa_runtime.online.candidates import ModelChoice, Overheads, Request
+from nasoa_runtime.online.candidates import Grid, ModelChoice, Overheads, Request
 from nasoa_runtime.online.generator import suggest
 from nasoa_runtime.online.learners import NetworkLearner
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
@@ -22,12 +22,9 @@ from nasoa_runtime.online.replayed import Offer, Played
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import (
     ONE_SHOT,
-    REPLAY_ONLY,
     STRATEGIES,
     Strategy,
     UnknownStrategyError,
-    replay_named,
-    replayable,
     strategy_named,
 )
 
@@ -90,6 +87,44 @@ def test_one_shot_hands_over_the_best_and_those_behind_it():
     assert {c.model for c in suggestion.runners_up} == {"a", "b"}
 
 
+def differing(candidates):
+    return [(c.model, c.learning_rate, c.frozen_stages) for c in candidates]
+
+
+def test_a_race_is_handed_the_best_that_differ_in_more_than_their_steps_each_with_the_most():
+    once, raced = suggested("OneShot"), suggested("Race")
+    candidates = (raced.chosen, *raced.runners_up)
+    # Two models, five learning rates, two ways of freezing.
+    assert len(set(differing(candidates))) == len(candidates) == 20
+    most = {(c.model, c.frozen_stages): c.iterations for c in candidates}
+    assert all(c.iterations == most[c.model, c.frozen_stages] for c in candidates)
+    predicted = [c.predicted_accuracy for c in candidates]
+    assert predicted == sorted(predicted, reverse=True)
+    assert raced.candidates == once.candidates == 80
+    assert all(c.predicted_curve == () for c in (once.chosen, *once.runners_up))
+
+
+def test_a_race_is_told_what_is_predicted_for_fewer_steps():
+    raced = suggested("Race")
+    for candidate in (raced.chosen, *raced.runners_up):
+        steps = [step for step, _ in candidate.predicted_curve]
+        accuracies = [accuracy for _, accuracy in candidate.predicted_curve]
+        assert (steps[0], steps[-1], len(steps)) == (4, candidate.iterations, 8)
+        assert accuracies == sorted(accuracies)
+        assert accuracies[-1] >= candidate.predicted_accuracy - 1e-4
+
+
+def test_at_most_27_are_handed_to_a_race_and_another_model_is_among_them():
+    choices = [ModelChoice(model, dict.fromkeys(range(6), 0.2), 0.001) for model in MODELS]
+    grid = Grid(learning_rates=tuple(0.001 * 1.3**k for k in range(16)))
+    request = Request(60.0, 32, strategy="Race")
+    state = PredictorState.new()
+    suggestion = suggest(request, choices, a_dataset(), Overheads(1.0, 1.0), state, grid)
+    candidates = (suggestion.chosen, *suggestion.runners_up)
+    assert len(candidates) == len(set(differing(candidates))) == 27
+    assert {c.model for c in candidates} == {"a", "b"}
+
+
 def test_the_generator_follows_the_requests_strategy(contrary):
     best, worst = suggested("OneShot"), suggested("Contrary")
     assert len(worst.runners_up) == 1
@@ -148,8 +183,8 @@ def test_of_equal_predictions_one_shot_replays_the_cheapest(tmp_path):
 
 
 def test_an_unknown_strategy_is_refused_with_those_that_there_are(contrary):
-    for ask in (lambda: suggested("Race"), lambda: strategy_named("Race")):
-        with pytest.raises(UnknownStrategyError, match="unknown strategy 'Race': write OneShot or Contrary"):
+    for ask in (lambda: suggested("Luck"), lambda: strategy_named("Luck")):
+        with pytest.raises(UnknownStrategyError, match="unknown strategy 'Luck': write Race or OneShot or Contrary"):
             ask()
 
 
@@ -161,17 +196,8 @@ def test_the_command_line_knows_the_table(contrary, tmp_path):
     assert '"strategy": "Contrary"' in result.stdout
 
 
-def test_what_only_replays_know_cannot_be_asked_for():
-    assert replay_named("Race") is REPLAY_ONLY["Race"]
-    assert list(replayable()) == ["OneShot", "Race"]
-    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Luck': write OneShot or Race"):
-        replay_named("Luck")
-    with pytest.raises(UnknownStrategyError, match="unknown strategy 'Race': write OneShot"):
-        strategy_named("Race")
-
-
 def test_every_strategy_is_entered_under_its_own_name_and_says_what_it_does():
-    for name, strategy in replayable().items():
+    for name, strategy in STRATEGIES.items():
         assert strategy.name == name
         assert strategy.summary.startswith(f"{name} ")
         assert strategy.summary.endswith(".")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from pathlib import Path
+
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -12,6 +16,8 @@ from nasoa_runtime.pods.failures import BadInputError
 from nasoa_runtime.pods.networks.building import head_of
 from nasoa_runtime.pods.retrying import blaming, retrying
 from nasoa_runtime.storage.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
 
 
 def weights_bytes(model: nn.Module) -> bytes:
@@ -65,12 +71,23 @@ def _differs(found: Tensor | None, wanted: Tensor) -> bool:
     return found is None or found.shape != wanted.shape
 
 
-def fetch_weights(store: ObjectStore, uri: str, expected_digest: str) -> bytes:
+def fetch_weights(store: ObjectStore, uri: str, expected_digest: str, cache: Path | None = None) -> bytes:
     """Read weights and check their SHA-256 before anything looks into them.
+
+    Args:
+        store: Where they are.
+        uri: Their address.
+        expected_digest: What their SHA-256 must be.
+        cache: A directory on this machine in which they are kept by digest, for when they are asked for again.
 
     Raises:
         BadInputError: They are missing or other than named.
     """
+    kept = None if cache is None else cache / expected_digest
+    if kept is not None and kept.is_file():
+        content = kept.read_bytes()
+        if digest(content) == expected_digest:
+            return content
     with blaming("zoo"):
         found = retrying(lambda: store.get(uri))
     if found is None:
@@ -80,4 +97,17 @@ def fetch_weights(store: ObjectStore, uri: str, expected_digest: str) -> bytes:
     if actual != expected_digest:
         msg = f"{uri} has digest {actual[:12]}, not {expected_digest[:12]}: the object was changed."
         raise BadInputError(msg, "zoo")
+    if kept is not None:
+        _keep(kept, found.body)
     return found.body
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all; a disk that is full only makes the next time slower."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("Weights are not kept in %s: %s", path.parent, error)

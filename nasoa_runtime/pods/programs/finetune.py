@@ -81,4 +81,5 @@ def deliver(request: Request, trained: Trained) -> FinetuneResult:
         loading_seconds=pace.median_loading_seconds if pace.loading_seconds else 0.0,
         output_uri=document.output_uri.rstrip("/"),
         model_digest=delivery.weights_digest,
+        strategy=trained.strategy,
     )

@@ -22,16 +22,30 @@ class Costs:
     validation_seconds: float
     test_seconds: float
     upload_seconds: float
+    building_seconds: float = 0.0
+    """What it takes to build another network, if it may be another one that is delivered."""
 
     @property
     def finish_seconds(self) -> float:
         """Testing and publishing, with safety."""
-        return SAFETY * (self.test_seconds + self.upload_seconds)
+        return SAFETY * (self.building_seconds + self.test_seconds + self.upload_seconds)
 
     def reserve_seconds(self, limit_seconds: float) -> float:
         """What must be left when training ends."""
         margin = MARGIN_SECONDS + MARGIN_SHARE * limit_seconds
         return self.finish_seconds + SAFETY * self.validation_seconds + margin
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What writing a network's checkpoint took."""
+
+    seconds: float
+    network_bytes: int
+
+    def seconds_of(self, network_bytes: int) -> float:
+        """What it takes for another network: no less for a smaller one, as much of it may be waiting."""
+        return self.seconds * max(1.0, network_bytes / max(self.network_bytes, 1))
 
 
 def affordable_steps(remaining_seconds: float, reserve_seconds: float, step_seconds: float) -> int:

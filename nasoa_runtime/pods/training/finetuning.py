@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nasoa_runtime.boundary import FinetuneInput, Regime, Run
+from nasoa_runtime.boundary import CurvePoint, FinetuneInput, Regime, Run
 from nasoa_runtime.documents.checkpoint import BestSoFar, FinetuningState
 from nasoa_runtime.documents.keys import finetuning_checkpoint_uri
 from nasoa_runtime.pods.clock import Clock
@@ -26,8 +26,9 @@ from nasoa_runtime.pods.pod import Pod
 from nasoa_runtime.pods.retrying import retrying
 from nasoa_runtime.pods.training.augmentation import Augmentation
 from nasoa_runtime.pods.training.batches import Batch, Loader
-from nasoa_runtime.pods.training.budget import Costs, affordable_steps, planned_validations
+from nasoa_runtime.pods.training.budget import Costs, Upload, affordable_steps, planned_validations
 from nasoa_runtime.pods.training.checkpoint import Checkpoint, restore, seeded, state_of, tensors_of
+from nasoa_runtime.pods.training.curve import Curve, extended
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.evaluation import Evaluation, evaluate
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 
 TIMED_BATCHES = 2
 """Batches of validation images by which evaluation is timed; the first one warms up."""
+RISING = 4
+"""The rate of a run that is held rises over one in so many steps of its first stretch."""
+WEIGHTS_DIRECTORY = "weights"
+"""In the work directory."""
 _BEST = "best/"
 
 
@@ -64,16 +69,21 @@ class Finetuning:
         clock: Clock,
         target: Target,
         earlier: tuple[Run, ...] = (),
+        checkpoint_uri: str | None = None,
     ) -> None:
         self.document, self.regime, self.dataset = document, regime, dataset
         self.pod, self.clock, self.target = pod, clock, target
         self.earlier = earlier
         self.model = document.model_of(regime)
         self.best: Best | None = None
+        self.curve: Curve = ()
         self._seconds_before = 0.0
         self._started = time.monotonic()
         self._points: tuple[float, ...] = ()
-        self.costs = Costs(0.0, 0.0, 0.0)
+        self._until_seconds: float | None = None
+        self._most_steps = regime.steps
+        self.costs: Costs = Costs(0.0, 0.0, 0.0)
+        self._measured = False
         seeded(document.seed)
         self.batch_size = document.batch_size_of(regime)
         self.network = self._network()
@@ -81,13 +91,15 @@ class Finetuning:
         self.loader = Loader(
             dataset, self.model.preprocessing, self.batch_size, document.seed, target, Augmentation.of(regime)
         )
-        self.saver = Saver(pod, self.trainer, finetuning_checkpoint_uri(document.work_uri), self._checkpoint)
+        uri = checkpoint_uri or finetuning_checkpoint_uri(document.work_uri)
+        self.saver = Saver(pod, self.trainer, uri, self.checkpoint)
 
     def _network(self) -> torch.nn.Module:
         network = build_model(
             self.model.architecture, len(self.dataset.classes), low_resolution_stem=self.model.low_resolution_stem
         )
-        content = fetch_weights(self.pod.zoo_store, self.model.weights_uri, self.model.weights_digest)
+        kept = self.pod.work_directory / WEIGHTS_DIRECTORY
+        content = fetch_weights(self.pod.zoo_store, self.model.weights_uri, self.model.weights_digest, kept)
         load_weights(network, content, keep_head=False)
         freeze(network, self.regime.frozen_stages)
         return network
@@ -122,7 +134,8 @@ class Finetuning:
 
     # --- Checkpoints --------------------------------------------------------------------------------------------
 
-    def _checkpoint(self) -> Checkpoint[FinetuningState]:
+    def checkpoint(self) -> Checkpoint[FinetuningState]:
+        """All that it takes to go on; its tensors are those that are trained, not copies."""
         best = self.best
         state = FinetuningState(
             trainer=state_of(self.trainer),
@@ -130,6 +143,7 @@ class Finetuning:
             regime=self.regime,
             best=best if best is None else BestSoFar(accuracy=best.accuracy, step=best.step, averaged=best.averaged),
             runs=self.earlier,
+            points=self.curve,
         )
         weights = {} if best is None else {_BEST + name: tensor for name, tensor in best.weights.items()}
         return Checkpoint(tensors_of(self.trainer) | weights, state)
@@ -143,6 +157,7 @@ class Finetuning:
         restore(self.trainer, checkpoint)
         state = checkpoint.state
         self._seconds_before = state.seconds
+        self.curve = state.points
         if state.best is not None:
             best = state.best
             self.best = Best(best.accuracy, best.step, checkpoint.below(_BEST), best.averaged)
@@ -162,7 +177,8 @@ class Finetuning:
             DivergedError: The loss became NaN or infinite.
             OutOfMemoryError: A step did not fit.
         """
-        self._measure_costs()
+        self.measure_costs()
+        self._until_seconds, self.trainer.warmup_steps, self._most_steps = None, None, self.regime.steps
         self._replan()
         enough_to_end = self.costs.validation_seconds + self.costs.finish_seconds
         if (
@@ -178,21 +194,65 @@ class Finetuning:
         if self.best is None or (self.best.step < self.trainer.step and not late):
             self._validate()
 
+    def run_rung(self, seconds: float, most_steps: int) -> None:
+        """Train for about so many seconds more, the validation at their end included, at a rate that is held.
+
+        One step is done in any case, if the limit allows it.
+
+        Args:
+            seconds: From now on.
+            most_steps: Of the whole run, which are less than the regime's: the rate falls over the rest of those.
+
+        Raises:
+            DivergedError: The loss became NaN or infinite.
+            OutOfMemoryError: A step did not fit.
+        """
+        self.measure_costs()
+        self._points, self._most_steps = (), most_steps
+        self._until_seconds = self.target.agree(self.clock.used_seconds()) + seconds - self.costs.validation_seconds
+        first = self.trainer.step
+        self._replan(least=1)
+        if self.trainer.warmup_steps is None:
+            self.trainer.warmup_steps = max(1, (self.trainer.planned_steps - first) // RISING)
+
+        def replan() -> None:
+            self._replan(least=int(self.trainer.step == first))
+
+        train(self.trainer, self._training_batches(), self.saver, before_steps=replan)
+        if self.trainer.step > first:
+            self._validate()
+
     def _remaining(self) -> float:
         return self.target.agree(self.clock.remaining_seconds())
 
-    def _measure_costs(self) -> None:
-        """Time a few validation batches and the first checkpoint."""
+    @property
+    def network_bytes(self) -> int:
+        """Size of the weights that would be delivered."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values())
+
+    def measure_costs(self, upload: Upload | None = None) -> None:
+        """Time a few validation batches and, unless ``upload`` tells what it takes, the first checkpoint; once."""
+        if self._measured:
+            return
         size = min(len(self.dataset.splits.validation), TIMED_BATCHES * self.batch_size)
         sample = self.dataset.splits.validation[:size]
         self._evaluation(sample[: self.batch_size])
         per_image = self._evaluation(sample).seconds / size
-        self._save_first()
+        if upload is None:
+            self._save_first()
+        else:
+            self.saver.cost_seconds = upload.seconds_of(self.network_bytes)
+        self._measured = True
         self.costs = Costs(
             validation_seconds=self.target.agree(per_image * len(self.dataset.splits.validation) * self._validations),
             test_seconds=self.target.agree(per_image * len(self.dataset.splits.test)),
             upload_seconds=self.target.agree(self.saver.cost_seconds),
         )
+
+    def take_over(self, costs: Costs) -> None:
+        """Reckon with costs that were measured before."""
+        self.costs, self._measured = costs, True
+        self.saver.cost_seconds = costs.upload_seconds
 
     def _save_first(self) -> None:
         """Write a checkpoint that is larger than what will be delivered, by which the upload is timed."""
@@ -209,14 +269,20 @@ class Finetuning:
             self._validate()
         self._replan()
 
-    def _replan(self) -> None:
-        """Fit the steps into the time left: never more than the regime has, fewer where steps are slower."""
+    def _replan(self, least: int = 0) -> None:
+        """Fit the steps into the time left: never more than the regime has, fewer where steps are slower.
+
+        Of a rung, ``least`` steps are planned though they take longer than it, but not longer than there is time.
+        """
         # Until steps have been seen, the planned figure is all there is.
         step_seconds = self.trainer.pace.expected_seconds or self.regime.step_seconds
         validations = len(self._points) * self.costs.validation_seconds
         reserve = self.costs.reserve_seconds(self.clock.limit_seconds) + validations
         affordable = affordable_steps(self.clock.remaining_seconds(), reserve, step_seconds)
-        self.trainer.plan(int(self.target.agree(min(self.regime.steps, self.trainer.step + affordable))))
+        if self._until_seconds is not None:
+            rung = affordable_steps(self._until_seconds - self.clock.used_seconds(), 0.0, step_seconds)
+            affordable = min(affordable, max(rung, least))
+        self.trainer.plan(int(self.target.agree(min(self._most_steps, self.trainer.step + affordable))))
 
     def _too_short(self) -> str:
         needed = self.clock.used_seconds() + self.costs.reserve_seconds(self.clock.limit_seconds)
@@ -235,6 +301,20 @@ class Finetuning:
         if self.trainer.ema is not None:
             with self.trainer.ema.applied():
                 self._keep_if_best(averaged=True)
+        self._note()
+
+    def _note(self) -> None:
+        """Enter the best so far in the curve, at the step that is done."""
+        if self.best is None or self.trainer.step == 0:
+            return
+        point = CurvePoint(
+            steps=self.trainer.step,
+            accuracy=self.best.accuracy,
+            annealed=self.trainer.progress >= 1.0,
+            seconds=self.seconds,
+        )
+        self.curve = extended(self.curve, point)
+        self.saver.saved_step = None
 
     def _keep_if_best(self, *, averaged: bool) -> None:
         accuracy = self._validation().accuracy
@@ -259,6 +339,8 @@ class Finetuning:
     def record(self, failure: Literal["Diverged", "OutOfMemory"] | None = None) -> Run:
         """What this run was."""
         pace = self.trainer.pace
+        if failure is None and (not self.curve or self.curve[-1].steps < self.trainer.step):
+            self._note()
         return Run(
             regime=self.regime,
             steps=self.trainer.step,
@@ -266,6 +348,7 @@ class Finetuning:
             failure=failure,
             step_seconds=pace.median_step_seconds if pace.step_seconds else None,
             seconds=self.seconds,
+            points=self.curve,
         )
 
     def test(self) -> Evaluation | None:

@@ -1,4 +1,7 @@
-"""The learning rate over a run whose length may still change."""
+"""The learning rate over a run whose length may still change.
+
+Its course goes from 0 to 1: it rises up to the warm-up's share of that, and then falls. Between both it may be held.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,8 @@ def advance(progress: float, remaining_steps: int) -> float:
     When the planned number of steps changes, the pace changes and the rate stays continuous.
     """
     return 1.0 if remaining_steps <= 1 else progress + (1 - progress) / remaining_steps
+
+
+def held(progress: float, warmup_fraction: float, warmup_steps: int) -> float:
+    """Progress after one more step while the rate is not to fall: it rises over ``warmup_steps``, and then stays."""
+    return max(progress, min(warmup_fraction, progress + warmup_fraction / warmup_steps))

@@ -48,8 +48,9 @@ class LinearProbe(Finetuning):
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.model.channels_last else torch.contiguous_format
 
-    def _checkpoint(self) -> Checkpoint[FinetuningState]:
-        found = super()._checkpoint()
+    def checkpoint(self) -> Checkpoint[FinetuningState]:
+        """Of the classifier alone; the rest is as the zoo has it."""
+        found = super().checkpoint()
         if not self._whole:
             return found
         return replace(found, tensors=found.tensors | {_NETWORK + n: t for n, t in self.network.state_dict().items()})

@@ -22,7 +22,7 @@ from nasoa_runtime.pods.networks.freezing import train_mode
 from nasoa_runtime.pods.training.batches import Batch
 from nasoa_runtime.pods.training.device import Target, out_of_memory_named
 from nasoa_runtime.pods.training.ema import Ema
-from nasoa_runtime.pods.training.learning_rates import advance, learning_rate
+from nasoa_runtime.pods.training.learning_rates import advance, held, learning_rate
 from nasoa_runtime.pods.training.optimizers.choosing import optimizer_for
 
 CUDA_WINDOW = 10
@@ -110,6 +110,8 @@ class Trainer:
         self._runner = runner
         self.step, self.progress = 0, 0.0
         self.planned_steps = 1
+        self.warmup_steps: int | None = None
+        """Steps in which the rate rises, to be held from then on; without them it rises and falls as planned."""
         self.pace = Pace()
         self.loss = math.nan
         train_mode(self.model)
@@ -160,12 +162,10 @@ class Trainer:
         self._report(elapsed / steps)
 
     def _one_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        rate = learning_rate(
-            self.hyperparameters.learning_rate,
-            advance(self.progress, self.planned_steps - self.step),
-            self.hyperparameters.warmup_fraction,
+        progress = self._advanced()
+        self.optimizer.learning_rate = learning_rate(
+            self.hyperparameters.learning_rate, progress, self.hyperparameters.warmup_fraction
         )
-        self.optimizer.learning_rate = rate
         # Images come channels-last from the loader; a network laid out otherwise wants them contiguous.
         images = images.contiguous(
             memory_format=torch.channels_last if self.hyperparameters.channels_last else torch.contiguous_format
@@ -175,11 +175,17 @@ class Trainer:
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.hyperparameters.label_smoothing)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.update()
-        self.progress = advance(self.progress, self.planned_steps - self.step)
+        self.progress = progress
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.step)
         return loss.detach()
+
+    def _advanced(self) -> float:
+        """How far the rate's course is after one more step."""
+        if self.warmup_steps is not None:
+            return held(self.progress, self.hyperparameters.warmup_fraction, self.warmup_steps)
+        return advance(self.progress, self.planned_steps - self.step)
 
     def update(self) -> None:
         """Apply the gradients, unscaled first where they were scaled, and forget them."""

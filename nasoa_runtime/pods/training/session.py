@@ -33,6 +33,8 @@ class Saver:
     checkpoint: Callable[[], Checkpoint[Any]]
     """The checkpoint as it would be now."""
     cost_seconds: float = 0.0
+    saved_step: int | None = None
+    """Of what is in the store; ``None`` where that is older than the last validation."""
     _last: float = field(default_factory=time.monotonic)
 
     @property
@@ -52,6 +54,7 @@ class Saver:
             self.pod.store.put(self.uri, self.checkpoint().to_bytes())
             self.cost_seconds = time.monotonic() - started
         self._last = time.monotonic()
+        self.saved_step = self.trainer.step
 
     def save_if_due(self) -> None:
         """Write a checkpoint if its time has come; a store that does not answer only makes the next attempt longer."""

@@ -19,6 +19,7 @@ from nasoa_runtime.documents.request import Probe, Result, Schedule
 from nasoa_runtime.documents.steps import FINETUNE, PROBE, parse_request_step
 from nasoa_runtime.durations import seconds
 from nasoa_runtime.online.candidates import NothingFits
+from nasoa_runtime.online.strategies import RACE
 
 
 def plan(observed: ObservedRequest) -> Plan:
@@ -110,6 +111,8 @@ def schedule(observed: ObservedRequest, known: ProbeResult) -> Plan:
         f"predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
         f"the best of {suggestion.candidates} candidates (predictor version {suggestion.predictor_version})"
     )
+    if observed.spec.strategy == RACE.name and suggestion.runners_up:
+        message += f"; it races with up to {len(suggestion.runners_up)} others, if there is time for them"
     document = schedule_document(observed, observed.zoo, known, suggestion)
     return observed.write("schedule", document, Event("Scheduled", message, "schedule"))
 
@@ -140,6 +143,8 @@ def as_asked(observed: ObservedRequest, decided: Schedule, outcome: PodOutcome) 
         text = f"the pod reports {result.seconds:.1f} s, over the time limit of {observed.spec.time_limit}"
     elif other := next((run.regime for run in result.runs if run.regime not in decided.regimes), None):
         text = f"the pod reports a run of {other.model} that was not scheduled"
+    elif len({run.regime for run in result.runs}) < len(result.runs):
+        text = "the pod reports two runs of one regime"
     else:
         return outcome
     return PodOutcome(outcome.index, failure="InvalidResult", message=text)
@@ -149,10 +154,15 @@ def record_result(observed: ObservedRequest, result: FinetuneResult) -> Plan:
     """Record what was reached."""
     message = (
         f"validation accuracy {100 * result.validation_accuracy:.1f}% "
-        f"in {result.seconds:.0f}s of {observed.spec.time_limit}; the model is at {result.output_uri}"
+        f"in {result.seconds:.0f}s of {observed.spec.time_limit}{best_of(result)}; the model is at {result.output_uri}"
     )
     document = Result(result=result, runs=result.runs, failure=None)
     return observed.write("result", document, Event("FineTuned", message, "finetune"))
+
+
+def best_of(result: FinetuneResult) -> str:
+    """Of how many candidates a model is the best."""
+    return f", the best of {len(result.runs)} candidates" if len(result.runs) > 1 else ""
 
 
 def record_divergence(observed: ObservedRequest, decided: Schedule, message: str) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 from nasoa_operator import composing
 from nasoa_operator.composing import condition
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.observed_jobs import first_blockage
+from nasoa_operator.observed_jobs import ObservedJob, first_blockage
 from nasoa_operator.obstacles import Obstacle
 from nasoa_operator.problems import Problem
 from nasoa_operator.steps import latest_try
@@ -28,6 +28,7 @@ from nasoa_runtime.api.types import timestamp
 from nasoa_runtime.boundary import Regime
 from nasoa_runtime.documents.steps import FINETUNE
 from nasoa_runtime.durations import seconds
+from nasoa_runtime.online.strategies import STRATEGIES
 
 RUNNERS_UP_SHOWN = 5
 
@@ -82,7 +83,7 @@ def phase_and_message(observed: ObservedRequest) -> tuple[RequestPhase, str]:
             return "Planned", "planned; spec.suspend keeps it from running"
         if job is None or not (job.active or job.finished):
             return "Training", "waiting for the fine-tuning pod"
-        return "Training", "fine-tuning"
+        return "Training", training_message(job)
     if records.probe is not None:
         return "Probing", "choosing a schedule"
     return "Probing", "looking at the dataset and the node"
@@ -131,6 +132,18 @@ def schedule(observed: ObservedRequest) -> ChosenSchedule | None:
     )
 
 
+def training_message(job: ObservedJob) -> str:
+    """What the fine-tuning pod does."""
+    rung, running = race_of(job)
+    return f"{running} candidates race, in rung {rung}" if running is not None and running > 1 else "fine-tuning"
+
+
+def race_of(job: ObservedJob) -> tuple[int | None, int | None]:
+    """The rung of a job's race, and how many may still win it, by the pod's metrics; ``None`` without a race."""
+    rung, running = (int(job.metrics.get(f"nasoa_race_{name}", 0)) or None for name in ("rung", "running"))
+    return rung, running
+
+
 def progress(observed: ObservedRequest) -> RunProgress | None:
     """Where the run is, by the pod's metrics."""
     job = latest_try(observed.jobs, FINETUNE)
@@ -138,12 +151,16 @@ def progress(observed: ObservedRequest) -> RunProgress | None:
         return None
     step, steps = int(job.metrics["nasoa_step"]), int(job.metrics.get("nasoa_planned_steps", 0))
     step_seconds = job.metrics.get("nasoa_step_seconds")
-    left = max(0, steps - step) * step_seconds if step_seconds else None
+    rung, running = race_of(job)
+    decided = running is None or running == 1
+    left = max(0, steps - step) * step_seconds if step_seconds and decided else None
     return RunProgress(
         step=step,
         steps=steps,
         loss=job.metrics.get("nasoa_loss"),
         eta=timestamp(observed.now + timedelta(seconds=left)) if left is not None else None,
+        rung=rung,
+        running=running,
     )
 
 
@@ -159,6 +176,9 @@ def result(observed: ObservedRequest) -> RequestResult | None:
         time_limit_seconds=seconds(observed.spec.time_limit),
         steps=found.steps,
         step_seconds=found.step_seconds,
+        delivered=Alternative(**alternative(found.runs[found.chosen].regime)),
+        strategy=found.strategy if found.strategy in STRATEGIES else None,
+        runs=len(found.runs),
         attempts=found.attempts,
         output_uri=found.output_uri,
     )
