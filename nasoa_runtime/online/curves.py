@@ -44,7 +44,8 @@ def first_of_each_kind(ranking: Ranking, numbers: Sequence[int]) -> list[int]:
     regimes = ranking.regimes
     kinds = (regimes.model, regimes.frozen_stages, regimes.optimizer, regimes.learning_rate, regimes.linear_probe)
     seen: set[tuple[object, ...]] = set()
-    first, others = [], []
+    first: list[int] = []
+    others: list[int] = []
     for number in numbers:
         kind = tuple(column[number] for column in kinds)
         (others if kind in seen else first).append(number)

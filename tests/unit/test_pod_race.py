@@ -5,6 +5,7 @@ import logging
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from nasoa_runtime.pods.stores import TENANT_KEYS, Stores
 from nasoa_runtime.pods.training import finetuning as runs
 from nasoa_runtime.pods.training import session
 from nasoa_runtime.pods.training.device import Target
+from nasoa_runtime.pods.training.evaluation import Evaluation
 from nasoa_runtime.pods.training.request import Request
 from nasoa_runtime.storage.s3 import StoreUnavailable
 
@@ -251,6 +253,65 @@ def test_what_is_delivered_has_the_best_accuracy_that_any_run_has_shown(store, r
     network = build_model(TINY, 3, low_resolution_stem=True)
     load_weights(network, store.get("s3://tenant/model/model.safetensors").body)
     assert request.clock.used_seconds() <= 100.0
+
+
+def level_and_rising(monkeypatch) -> tuple[Regime, ...]:
+    """Of two regimes the first reaches 0.7 and stays there; the second is thought to overtake it, and reaches 0.5."""
+    level = a_regime(0.05, predicted_curve=((4, 0.7), (500, 0.7)))
+    rising = a_regime(0.03, predicted_curve=((4, 0.1), (100, 0.1), (500, 0.9)))
+
+    def validation(finetuning):
+        right = 70 if finetuning.regime == level else 50
+        return Evaluation(np.array([[right, 100 - right], [0, 0]]), 0.1)
+
+    monkeypatch.setattr(runs.Finetuning, "_validation", validation)
+    return level, rising
+
+
+def test_the_best_weights_are_delivered_though_another_run_survived(store, root, faked, monkeypatch) -> None:
+    best = {}
+    keep = runs.Finetuning._keep_if_best
+
+    def kept(finetuning, *, averaged):
+        keep(finetuning, averaged=averaged)
+        best[finetuning.regime.learning_rate] = finetuning.best.weights
+
+    monkeypatch.setattr(runs.Finetuning, "_keep_if_best", kept)
+    request = a_request(store, root, level_and_rising(monkeypatch))
+    trained = race(request)
+    assert [run.annealed for run in trained.runs] == [False, True]
+    assert trained.chosen == 0
+    delivered = build_model(TINY, 3, low_resolution_stem=True)
+    load_weights(delivered, trained.deliverable[0].weights())
+    assert all(torch.equal(tensor, best[0.05][name]) for name, tensor in delivered.state_dict().items())
+    assert deliver(request, trained).validation_accuracy == 0.7
+    assert request.clock.used_seconds() <= 100.0
+
+
+def test_one_that_stopped_comes_back_if_the_other_disappoints(store, root, faked, monkeypatch) -> None:
+    level, rising = level_and_rising(monkeypatch)
+    soon = rising.model_copy(update={"predicted_curve": ((4, 0.1), (500, 0.9))})
+    trained = race(a_request(store, root, (level, soon)))
+    assert [decision.racing[0] for decision in store.decisions()][1] == 1
+    assert store.decisions()[-1].racing[0] == 0
+    assert [run.annealed for run in trained.runs] == [True, False]
+
+
+def test_if_there_is_no_time_to_build_the_best_network_the_last_one_is_delivered(
+    store, root, faked, monkeypatch
+) -> None:
+    run = runs.Finetuning.run
+
+    def slow(finetuning):
+        run(finetuning)
+        faked.now = 99.9
+
+    monkeypatch.setattr(runs.Finetuning, "run", slow)
+    request = a_request(store, root, level_and_rising(monkeypatch))
+    began = faked.now
+    request.clock.age = lambda: faked.now - began
+    trained = race(request)
+    assert (trained.chosen, trained.runs[1].validation_accuracy) == (1, 0.5)
 
 
 def test_weights_are_fetched_once(store, root, faked, tmp_path, monkeypatch) -> None:

@@ -140,7 +140,6 @@ class _Race:
             field.runs.pop(number, None)
         if decision.annealing:
             self._anneal(number)
-            field.drop_those_out()
             return  # What is left of the time is for testing and publishing.
         overhead = field.building_seconds(number) + self.bench.costs.validation_seconds
         seconds = rung_seconds(self.request.document.time_limit_seconds, overhead)
