@@ -100,8 +100,9 @@ class Pins(SpecPart):
     """How much of the model is not trained: 0 trains all of it, 1 freezes the stem, k freezes the stem and the stages
     up to k - 1, and 5 trains the classifier only. When left out, the predictor chooses one of grid.frozenStages."""
     steps: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """Number of training steps; the request fails if they don't fit in the time limit. In a race it is the most that any
-    candidate does: write strategy: OneShot to have just so many. When left out, the predictor chooses among what fits."""
+    """Number of training steps; the request fails if they don't fit in the time limit. In a race it is the most that
+    any candidate does: write strategy: OneShot to have just so many. When left out, the predictor chooses among what
+    fits."""
     optimizer: Optimizer | None = None
     """SGD (with Nesterov momentum) or AdamW. When left out, the predictor chooses one of grid.optimizers. Pin
     learningRate too only if it suits this optimizer: AdamW's are mostly ten to a hundred times smaller."""
