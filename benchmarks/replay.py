@@ -134,9 +134,9 @@ def report(table: dict[str, list[Row]], count: int) -> None:
         figures = {column: float(np.mean([one[column] for one in rows])) for column in given}
         print(f"{name:22}" + "".join(f"{figures[c]:12.4f}" if c in figures else f"{'-':>12}" for c in COLUMNS))
     print(f"\nsquared error of {DEFAULT} over that of")
-    for name in table:
+    for name, rows in table.items():
         if name != DEFAULT:
-            print(f"{name:22}{ratio(by_dataset(table[DEFAULT]), by_dataset(table[name]))}")
+            print(f"{name:22}{ratio(by_dataset(table[DEFAULT]), by_dataset(rows))}")
 
 
 def by_dataset(rows: Sequence[Row]) -> dict[str, list[float]]:
