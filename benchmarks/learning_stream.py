@@ -21,7 +21,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -64,36 +65,38 @@ def main() -> int:
 
 
 def rows_of(predictor: str, curves: Sequence[Curve], kept: Kept, arguments: argparse.Namespace) -> Iterator[Row]:
-    """All rows of a predictor; a fold's orders are kept together, since they have one start."""
+    """All rows of a predictor; each fold and order is kept by itself."""
     for number, left_out in enumerate(parts(curves)):
-        name = f"product-stream-{predictor}-fold-{number}-seed-{arguments.seed}-orders-{arguments.orders}"
 
-        def compute(left_out: Sequence[str] = left_out) -> list[Row]:
-            started = make_learner(predictor, arguments.seed, best_so_far=True)
-            started.start([curve for curve in curves if curve[0].dataset not in left_out])
-            return served(started, curves, left_out, range(arguments.seed, arguments.seed + arguments.orders))
+        @cache
+        def started(left_out: tuple[str, ...] = tuple(left_out)) -> Learner:
+            learner = make_learner(predictor, arguments.seed, best_so_far=True)
+            learner.start([curve for curve in curves if curve[0].dataset not in left_out])
+            return learner
 
-        yield from kept.figures(name, compute)
+        for order in range(arguments.orders):
+            name = f"product-stream-{predictor}-fold-{number}-seed-{arguments.seed}-order-{order}"
+            yield from kept.figures(name, partial(served, started, curves, left_out, order))
 
 
-def served(started: Learner, curves: Sequence[Curve], left_out: Sequence[str], orders: Sequence[int]) -> list[Row]:
+def served(started: Callable[[], Learner], curves: Sequence[Curve], left_out: Sequence[str], order: int) -> list[Row]:
     """What a state comes to on its own part of the stream, once learning and once as it started."""
     own = by_dataset(curves)
+    stream = [request for request in in_order(curves, order) if request.dataset in left_out]
     rows = []
-    for order in orders:
-        stream = [request for request in in_order(curves, order) if request.dataset in left_out]
-        for strategy in STRATEGIES.values():
-            learning, met, run_before = copy.deepcopy(started), dict.fromkeys(left_out, 0), set[str]()
-            for request in stream:
-                prefixes = within(own[request.dataset], request.seconds)
-                never = [number for number, prefix in enumerate(prefixes) if prefix[0].curve not in run_before]
-                off, _ = one(started, strategy, request, prefixes, never)
-                on, runs = one(learning, strategy, request, prefixes, never)
-                about = {"dataset": request.dataset, "limit": request.limit, "earlier": met[request.dataset]}
-                rows.append(about | {"order": order, "strategy": strategy, "on": on, "off": off})
-                learning.learn(runs)
-                met[request.dataset] += 1
-                run_before |= {run[0].curve for run in runs}
+    for strategy in STRATEGIES.values():
+        fixed, learning = started(), copy.deepcopy(started())
+        met, run_before = dict.fromkeys(left_out, 0), set[str]()
+        for request in stream:
+            prefixes = within(own[request.dataset], request.seconds)
+            never = [number for number, prefix in enumerate(prefixes) if prefix[0].curve not in run_before]
+            off, _ = one(fixed, strategy, request, prefixes, never)
+            on, runs = one(learning, strategy, request, prefixes, never)
+            about = {"dataset": request.dataset, "limit": request.limit, "earlier": met[request.dataset]}
+            rows.append(about | {"order": order, "strategy": strategy, "on": on, "off": off})
+            learning.learn(runs)
+            met[request.dataset] += 1
+            run_before |= {run[0].curve for run in runs}
     return rows
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -59,7 +61,10 @@ def gaussian_process(runs: Sequence[RecordedRun], reached: Floats, seed: int) ->
     )  # fmt: skip
     shown = np.random.default_rng(seed).permutation(len(runs))[:KERNEL_ROWS]
     mean = float(reached.mean())
-    tried = GaussianProcessRegressor(kernel).fit(scaled[shown], reached[shown] - mean)
+    with warnings.catch_warnings():
+        # Noise at its bound is meant: below, the process takes the runs' own scatter for a shape.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        tried = GaussianProcessRegressor(kernel).fit(scaled[shown], reached[shown] - mean)
     model = GaussianProcessRegressor(tried.kernel_, optimizer=None).fit(scaled, reached - mean)
     return lambda asked: mean + np.asarray(model.predict((codes.one_hot(asked) - middle) * scale), np.float64)
 
