@@ -27,7 +27,6 @@ from benchmarks.rows import NUMBERS, PROGRESS, RATES, Codes
 from nasoa_runtime.online.records import Curve
 from nasoa_runtime.online.requests import by_dataset
 
-torch.set_num_threads(1)
 Floats = NDArray[np.float64]
 EPOCHS = 50
 """The longest run."""
@@ -95,12 +94,14 @@ class DeepKernel(nn.Module):
     def kernel(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Covariances of features."""
         apart = torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist").square()
-        return self.scale.exp() * torch.exp(-0.5 * apart / self.length.exp().square())
+        covariance: torch.Tensor = self.scale.exp() * torch.exp(-0.5 * apart / self.length.exp().square())
+        return covariance
 
     def root(self, features: torch.Tensor) -> torch.Tensor:
         """The Cholesky factor of the covariance of noisy points."""
         noise = (self.noise.exp() + 1e-5) * torch.eye(len(features))
-        return torch.linalg.cholesky(self.kernel(features, features) + noise)
+        root: torch.Tensor = torch.linalg.cholesky(self.kernel(features, features) + noise)
+        return root
 
     def loss(self, rows: torch.Tensor, reached: torch.Tensor) -> torch.Tensor:
         """The negative marginal log likelihood of a point, without constants."""
@@ -144,9 +145,10 @@ class MetaLearned:
             own, rows = tasks[random.integers(len(tasks))]
             chosen = random.integers(len(own), size=BATCH)
             points = [int(random.integers(len(own[run]))) for run in chosen]
-            shown = torch.tensor([progress(own[run], point) for run, point in zip(chosen, points, strict=True)])
-            reached = torch.tensor([own[run][point].acc for run, point in zip(chosen, points, strict=True)])
-            seconds = torch.tensor([cost(own[run], point) for run, point in zip(chosen, points, strict=True)])
+            asked = [(own[run], point) for run, point in zip(chosen, points, strict=True)]
+            shown = torch.tensor([progress(curve, point) for curve, point in asked], dtype=torch.float32)
+            reached = torch.tensor([curve[point].acc for curve, point in asked], dtype=torch.float32)
+            seconds = torch.tensor([cost(curve, point) for curve, point in asked], dtype=torch.float32)
             first = torch.tensor([[float(point == 0)] for point in points])
             settings = rows[torch.tensor(chosen)]
             guessed = costs(torch.cat([settings, first], dim=1))[:, 0]
@@ -190,7 +192,7 @@ def search(bench: Bench, learned: MetaLearned) -> float:
         if bench.train(run, bench.curves[run][done[run]].gpu_seconds) is None:
             break
         seen.append(ahead[run : run + 1])
-        reached.append(torch.tensor([bench.curves[run][done[run]].acc]))
+        reached.append(torch.tensor([bench.curves[run][done[run]].acc], dtype=torch.float32))
         done[run] += 1
         at.append(int(done[run]))
         ahead = ahead.clone()
