@@ -11,6 +11,7 @@ ALL = (
     "predictor.py",
     "replay.py",
     "recorded_runs.py",
+    "learning_stream.py",
     "warm_start.py",
     "transfers.py",
     "generation_gap.py",
