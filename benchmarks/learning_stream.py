@@ -39,10 +39,18 @@ from nasoa_runtime.online.strategies import replay_named
 
 STREAM_LIMITS = 12
 MEASURES = ("regret", "error of runs that were run", "error of all candidates", "error of candidates never run")
-STAGES = {"a dataset's first": (0, 1), "its 2nd to 6th": (1, 6), "its 7th to 12th": (6, 12)}
+STAGES = {
+    "a dataset's 1st request": ("earlier", 0, 1),
+    "its 2nd to 6th": ("earlier", 1, 6),
+    "its 7th to 12th": ("earlier", 6, 12),
+    "a state's 1st to 16th request": ("learned", 0, 16),
+    "its 17th to 32nd": ("learned", 16, 32),
+    "its 33rd to 48th": ("learned", 32, 48),
+}
+"""Parts of the stream: by the dataset's requests before, and by all that the state has learned."""
 Row = dict[str, Any]
-"""``dataset``, ``limit``, ``earlier`` (the dataset's requests before), ``strategy``, and of ``on`` and ``off`` each of
-:data:`MEASURES`; ``None`` where there was nothing to measure."""
+"""``dataset``, ``limit``, ``earlier`` and ``learned`` (requests before, of the dataset and of the state), ``order``,
+``strategy``, and of ``on`` and ``off`` each of :data:`MEASURES`; ``None`` where there was nothing to measure."""
 
 
 def main() -> int:
@@ -92,8 +100,9 @@ def served(started: Callable[[], Learner], curves: Sequence[Curve], left_out: Se
             never = [number for number, prefix in enumerate(prefixes) if prefix[0].curve not in run_before]
             off, _ = one(fixed, strategy, request, prefixes, never)
             on, runs = one(learning, strategy, request, prefixes, never)
-            about = {"dataset": request.dataset, "limit": request.limit, "earlier": met[request.dataset]}
-            rows.append(about | {"order": order, "strategy": strategy, "on": on, "off": off})
+            before = {"earlier": met[request.dataset], "learned": sum(met.values())}
+            about = {"dataset": request.dataset, "limit": request.limit, "order": order, "strategy": strategy}
+            rows.append(about | before | {"on": on, "off": off})
             learning.learn(runs)
             met[request.dataset] += 1
             run_before |= {run[0].curve for run in runs}
@@ -142,23 +151,28 @@ def on_less_off(rows: Sequence[Row], measure: str) -> tuple[float, float, Interv
 
 
 def report(table: dict[str, list[Row]]) -> None:
-    """Print the differences, over all requests and by how many the dataset had before."""
+    """Print the differences, over all requests and over parts of the stream."""
     for predictor, rows in table.items():
         for label, strategy in STRATEGIES.items():
             of_strategy = [row for row in rows if row["strategy"] == strategy]
             print(f"\n{label}, {predictor}: {len(of_strategy)} requests")
-            print(f"{'':56}{'off':>8}{'on':>8}  on less off")
+            print(f"{'':62}{'off':>8}{'on':>8}  on less off")
             for measure in MEASURES:
                 line(measure, of_strategy, measure)
-            for stage, (first, end) in STAGES.items():
-                some = [row for row in of_strategy if first <= row["earlier"] < end]
-                for measure in (MEASURES[0], MEASURES[3]):
-                    line(f"  {stage}: {measure}", some, measure)
+            for stage, (before, first, end) in STAGES.items():
+                some = [row for row in of_strategy if first <= row[before] < end]
+                if some:
+                    regrets = [(row["on"][MEASURES[0]], row["off"][MEASURES[0]]) for row in some]
+                    changed = sum(on != off for on, off in regrets)
+                    print(f"  {stage}: the regret of {changed} of {len(some)} is another")
+                    for measure in (MEASURES[0], MEASURES[3]):
+                        line(f"    {measure}", some, measure)
 
 
 def line(label: str, rows: Sequence[Row], measure: str) -> None:
+    """Print one measure."""
     off, on, less = on_less_off(rows, measure)
-    print(f"{label:56}{off:8.4f}{on:8.4f}  {less}{'' if less.excludes_zero else '  (not told from none)'}")
+    print(f"{label:62}{off:8.4f}{on:8.4f}  {less}{'' if less.excludes_zero else '  (not told from none)'}")
 
 
 if __name__ == "__main__":
