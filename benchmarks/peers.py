@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.rows import CODED, NUMBERS, PROGRESS, RATES, Codes
 from nasoa_runtime.online.records import Curve
 
 Floats = NDArray[np.float64]
 ETA = 3
 RUNGS = (1 / 27, 1 / 9, 1 / 3, 1.0)
 """Shares of the time limit."""
+UNKNOWN = tuple((*NUMBERS, *RATES).index(name) for name in (*PROGRESS, *RATES))
+"""Columns that say how far a run has gone."""
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Bench:
     spent: float = 0.0
     best: float = 0.0
     at: dict[int, int] = field(default_factory=dict)
-    seen_by: dict[int, float] = field(default_factory=dict)
+    trace: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds spent, and the best accuracy by then, after each point that was trained."""
 
     def train(self, number: int, seconds: float) -> float | None:
         """Train a run until it has cost ``seconds``, one point at least; its best accuracy, or None without budget."""
@@ -43,7 +47,16 @@ class Bench:
             here += 1
             self.at[number] = here
             self.best = max(self.best, curve[here].best_acc)
+            self.trace.append((self.spent, self.best))
         return curve[here].best_acc
+
+    def best_within(self, budget: float) -> float:
+        """What was reached by the time that ``budget`` was spent; the worst that any run ends with, if nothing was.
+
+        Of a search that does not plan with its budget, the best with a smaller one.
+        """
+        reached = [best for spent, best in self.trace if spent <= budget]
+        return reached[-1] if reached else min(curve[-1].best_acc for curve in self.curves)
 
 
 Sampler = Callable[[list[int], dict[int, float], np.random.Generator], int]
@@ -137,6 +150,14 @@ def tree_parzen(features: Floats, coded: Sequence[int], share: float = 0.25, tri
         return asked[int(np.argmax(density(asked, ranked[:cut]) - density(asked, ranked[cut:])))]
 
     return sample
+
+
+def searched(curves: Sequence[Curve]) -> tuple[Floats, tuple[int, ...]]:
+    """What a search may know of runs before they start: rows without how far they go, and which columns are codes."""
+    firsts = [curve[0] for curve in curves]
+    rows = Codes.of(firsts).rows(firsts)
+    kept = [column for column in range(rows.shape[1]) if np.ptp(rows[:, column]) > 0 and column not in UNKNOWN]
+    return rows[:, kept], tuple(place for place, column in enumerate(kept) if column in CODED)
 
 
 def cells(curves: Sequence[Curve]) -> list[tuple[Any, ...]]:

@@ -11,6 +11,8 @@ ALL = (
     "predictor.py",
     "replay.py",
     "recorded_runs.py",
+    "hedge.py",
+    "learning_stream.py",
     "transfers.py",
     "generation_gap.py",
     "operator_memory.py",
