@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from demo.datasets import Named
 from nasoa_runtime.architecture.complexity import Complexity, complexity
+from nasoa_runtime.boundary import Regime
 from nasoa_runtime.pods.failures import DivergedError
-from nasoa_runtime.pods.networks.building import build_model
+from nasoa_runtime.pods.networks.building import build_model, head_of
 from nasoa_runtime.pods.networks.freezing import freeze
 from nasoa_runtime.pods.networks.weights import load_weights, weights_bytes
+from nasoa_runtime.pods.training.augmentation import mixed, seed_of
 from nasoa_runtime.pods.training.device import Target
 from nasoa_runtime.pods.training.loop import Hyperparameters, Trainer
 
@@ -71,15 +73,18 @@ class Images:
         first = round(share * len(self))
         return self[order[:first]], self[order[first:]]
 
-    def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless batches in random order, each moved by a few pixels."""
+    def batches(self, size: int, seed: int, shift: int = LARGEST_SHIFT) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches in random order, each moved by at most ``shift`` pixels; 0 for what is no image."""
         generator = torch.Generator().manual_seed(seed)
         size = min(size, len(self))
         while True:
             order = torch.randperm(len(self), generator=generator)
             for start in range(0, len(self) - size + 1, size):
                 chosen = order[start : start + size]
-                down, right = torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,), generator=generator).tolist()
+                if not shift:
+                    yield self.pixels[chosen], self.labels[chosen]
+                    continue
+                down, right = torch.randint(-shift, shift + 1, (2,), generator=generator).tolist()
                 yield torch.roll(self.pixels[chosen], (down, right), (2, 3)), self.labels[chosen]
 
 
@@ -117,6 +122,65 @@ def fine_tune(
     except DivergedError:
         return 1 / seen.classes
     return accuracy(model, unseen)
+
+
+def fine_tune_by(network: Pretrained, seen: Images, unseen: Images, regime: Regime, seed: int) -> float:
+    """The accuracy on ``unseen`` after a regime's training on ``seen``, of weights or average, whichever is better.
+
+    Chance where it diverges. Images are moved by a few pixels; regimes with other augmentations are none of these.
+    """
+    torch.manual_seed(seed)
+    model = build_model(network.architecture, seen.classes, low_resolution_stem=network.low_resolution_stem)
+    load_weights(model, network.weights, keep_head=False)
+    freeze(model, regime.frozen_stages)
+    trained: nn.Module = model
+    if regime.linear_probe:
+        head = head_of(model)[1]
+        seen, unseen = (Images(_handed_to(head, model, images), images.labels) for images in (seen, unseen))
+        trained = nn.Sequential(head, nn.Flatten(1))
+    size = min(regime.batch_size or BATCH, len(seen))
+    hyperparameters = Hyperparameters(
+        regime.learning_rate,
+        size,
+        optimizer=regime.optimizer,
+        momentum=regime.momentum,
+        weight_decay=regime.weight_decay,
+        layer_decay=1.0 if regime.linear_probe else regime.layer_decay,
+        label_smoothing=regime.label_smoothing,
+        ema=regime.ema,
+    )
+    trainer = Trainer(trained, hyperparameters, Target(torch.device("cpu")))
+    trainer.plan(regime.steps)
+    try:
+        trainer.train(_batches_by(seen, regime, size, seed), regime.steps)
+    except DivergedError:
+        return 1 / seen.classes
+    reached = accuracy(trained, unseen)
+    if trainer.ema is not None:
+        with trainer.ema.applied():
+            reached = max(reached, accuracy(trained, unseen))
+    return reached
+
+
+def _batches_by(images: Images, regime: Regime, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    plain = images.batches(size, seed, shift=0 if regime.linear_probe else LARGEST_SHIFT)
+    for number, (pixels, labels) in enumerate(plain):
+        if regime.mixup:
+            yield mixed(pixels, labels, images.classes, regime.mixup, seed_of(seed, number))
+        else:
+            yield pixels, labels
+
+
+@torch.no_grad()
+def _handed_to(head: nn.Module, model: nn.Module, images: Images) -> Tensor:
+    """What the network hands to its classifier for images as they are."""
+    handed: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _head, inputs: handed.append(inputs[0]))
+    model.eval()
+    for pixels in images.pixels.split(256):
+        model(pixels)
+    hook.remove()
+    return torch.cat(handed).float()
 
 
 @torch.no_grad()
