@@ -525,6 +525,20 @@ def test_a_race_that_is_killed_anywhere_ends_with_a_model_and_follows_what_was_d
         assert len({run.regime for run in result.runs}) == len(result.runs) <= 4
 
 
+@pytest.mark.parametrize("used", [80.0, 88.0, 94.0])
+def test_the_first_rung_starts_nobody_for_whom_no_time_is_left(store, root, faked, used) -> None:
+    """As after an attempt that vanished, and is charged for all that it may have used."""
+    faked.build = 3.0
+    first = a_request(store, root)
+    ask_to_stop_after(first, 15.0)
+    with pytest.raises(StoppedError):
+        race(first)
+    assert len(store.decisions()) == 1
+    second = a_request(store, root, used=used)
+    result = deliver(second, race(second))
+    assert result.seconds <= 100.0
+
+
 def test_a_run_whose_checkpoint_is_missing_is_out(store, root, faked) -> None:
     first = a_request(store, root)
     ask_to_stop_after(first, 40.0)

@@ -426,18 +426,28 @@ def test_the_network_of_a_run_that_failed_is_gone_when_the_next_one_is_built(pod
     assert left == [[], [False]]
 
 
+def a_race(store: ObjectStore) -> dict:
+    """Of three that are through with their steps long before the time limit, whatever the machine does besides."""
+    curve = [[4, 0.3], [40, 0.6], [400, 0.9]]
+    regimes = [a_regime(learning_rate=rate, steps=300, predicted_curve=curve) for rate in (0.05, 0.02, 1e-6)]
+    return a_finetuning(store, strategy="Race", regimes=regimes, time_limit_seconds=60)
+
+
+def raced(store: ObjectStore, message: TerminationMessage):
+    """The result, which is too large for the message."""
+    body = store.get(str(message.result_key)).body
+    assert digest(body) == message.result_digest
+    return load_result(body, "finetune")
+
+
 def test_a_race_ends_with_the_best_model_of_its_runs(pod, store, tmp_path: Path) -> None:
-    curve = [[4, 0.3], [40, 0.6], [4000, 0.9]]
-    regimes = [a_regime(learning_rate=rate, steps=4000, predicted_curve=curve) for rate in (0.05, 0.02, 1e-6)]
-    fields = a_finetuning(store, strategy="Race", regimes=regimes, time_limit_seconds=20)
-    message = pod("finetune", **fields)
-    result = load_result(store.get(str(message.result_key)).body, "finetune")
+    fields = a_race(store)
+    result = raced(store, pod("finetune", **fields))
     assert (len(result.runs), result.strategy) == (3, "Race")
-    assert [run.regime for run in result.runs] == [Regime.model_validate(regime) for regime in regimes]
-    assert result.validation_accuracy == max(run.validation_accuracy for run in result.runs)
-    assert sum(run.annealed for run in result.runs) == 1
-    assert max(result.runs, key=lambda run: run.steps).annealed
-    assert result.seconds < 20
+    assert [run.regime for run in result.runs] == [Regime.model_validate(regime) for regime in fields["regimes"]]
+    assert result.validation_accuracy == max(run.validation_accuracy for run in result.runs) > 0.6
+    assert result.runs[0].annealed or result.runs[1].annealed
+    assert result.seconds < 60
     assert load_model(delivered(store, tmp_path / "model")).classes == ("class-0", "class-1", "class-2")
     # Decisions stay, as a record; checkpoints are gone.
     kept = [listed.key for listed in store.list("s3://tenant/out/work/")]
@@ -445,26 +455,27 @@ def test_a_race_ends_with_the_best_model_of_its_runs(pod, store, tmp_path: Path)
     assert all(key.endswith(".json") for key in kept)
 
 
-def test_a_race_that_is_told_to_stop_is_gone_on_with_by_the_next_pod(pod, endpoint, store, tmp_path) -> None:
-    regimes = [a_regime(learning_rate=rate, steps=100_000) for rate in (0.05, 0.02)]
-    fields = a_finetuning(store, strategy="Race", regimes=regimes, time_limit_seconds=600)
-    document = {"program": "finetune", "store": {"endpoint": endpoint}, "result_uri": "s3://tenant/out/results"}
-    environment = {name: value for name, value in os.environ.items() if name != "NASOA_PROCESS_STARTED"}
-    environment |= {"NASOA_INPUT": json.dumps(document | fields)}
-    with subprocess.Popen([sys.executable, "-m", "nasoa_runtime", "finetune"], env=environment) as process:
-        while process.poll() is None and store.head("s3://tenant/out/work/race/00.safetensors") is None:
-            pass
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75
-    left = TerminationMessage.model_validate_json((tmp_path / "termination-log").read_bytes())
-    assert left.failure == "Disrupted"
+def test_a_race_that_is_told_to_stop_is_gone_on_with_by_the_next_pod(pod, store, monkeypatch) -> None:
+    steps = Trainer.train
+    trained: list[tuple[float, int]] = []
+
+    def stopped(trainer, *arguments):
+        steps(trainer, *arguments)
+        trained.append((trainer.hyperparameters.learning_rate, trainer.step))
+        if len(trained) == 200:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "train", stopped)
+    fields = a_race(store)
+    message = pod("finetune", expect=75, **fields)
+    assert message.failure == "Disrupted"
+    assert store.head("s3://tenant/out/work/race/00.safetensors") is not None
     decided = store.get("s3://tenant/out/work/race/0000.json").body
-    beat = load(Heartbeat, store.get("s3://tenant/out/work/clock/0001.json").body, "the clock")
-    message = pod("finetune", **(fields | {"time_limit_seconds": beat.seconds + 6}))
-    result = load_result(store.get(str(message.result_key)).body, "finetune")
-    assert (result.attempts, result.strategy) == (2, "Race")
-    assert beat.seconds < result.seconds < beat.seconds + 6
+    result = raced(store, pod("finetune", **fields))
+    assert (result.attempts, result.strategy, len(result.runs)) == (2, "Race", 3)
     assert store.get("s3://tenant/out/work/race/0000.json").body == decided
+    # No step was done twice.
+    assert len(trained) == len(set(trained)) == sum(run.steps for run in result.runs)
 
 
 def test_of_one_shot_every_validation_is_reported(pod, store) -> None:

@@ -104,7 +104,8 @@ class _Race:
         self._report(len(decision.racing))
         for place, number in enumerate(waiting):
             self._check_stop()
-            room = field.agree(ends - clock.used_seconds())
+            # Attempts that vanished may have left less than the rung.
+            room = min(field.agree(ends - clock.used_seconds()), field.left().seconds)
             needed = least_seconds(field.overhead_seconds(number), field.regime(number).step_seconds)
             if field.standings and field.agree(needed) > room:
                 log.info("The first rung has no room for the last %d of the candidates.", len(waiting) - place)
