@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders import PREDICTORS, STRATEGIES, squared
 from benchmarks.intervals import Interval, difference
 from benchmarks.kept import Kept
-from benchmarks.recorded_runs import PREDICTORS, ROOT, STRATEGIES, parts, squared
+from benchmarks.recorded_runs import ROOT, parts
 from nasoa_runtime.online.learners import Learner, make_learner
 from nasoa_runtime.online.records import Curve, read_curves
 from nasoa_runtime.online.replayed import Offer
