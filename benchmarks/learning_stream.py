@@ -1,6 +1,6 @@
 """What learning from each request is worth: a stream of 192 requests, served with learning on and off.
 
-Run ``.venv/bin/python benchmarks/learning_stream.py --records FILE [--orders 2] [--seed 0] [--predictors hedge ...]
+Run ``.venv/bin/python benchmarks/learning_stream.py --records FILE [--orders 1] [--seed 0] [--predictors hedge ...]
 [--keep FOLDER] [--json]``. Twelve time limits of each dataset, in an order drawn from the seed. Four datasets at a time
 are left out of a start; their requests are served by the state that has it. A state learns what its own requests ran
 and nothing else. To the other three states these datasets are old: what they would learn are prefixes of runs that
@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders import PREDICTORS, STRATEGIES, squared
 from benchmarks.intervals import Interval, difference
 from benchmarks.kept import Kept
-from benchmarks.recorded_runs import PREDICTORS, ROOT, STRATEGIES, parts, squared
+from benchmarks.recorded_runs import ROOT, parts
 from nasoa_runtime.online.learners import Learner, make_learner
 from nasoa_runtime.online.records import Curve, read_curves
 from nasoa_runtime.online.replayed import Offer
@@ -57,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "tests" / "golden" / "finetune_records.csv.gz")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--orders", type=int, default=2)
+    parser.add_argument("--orders", type=int, default=1)
     parser.add_argument("--predictors", nargs="+", default=PREDICTORS)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", action="store_true")

@@ -107,7 +107,8 @@ class DeepKernel(nn.Module):
         """The negative marginal log likelihood of a point, without constants."""
         root = self.root(self.features(rows))
         gap = torch.linalg.solve_triangular(root, (reached - self.mean)[:, None], upper=False)
-        return (0.5 * gap.square().sum() + root.diagonal().log().sum()) / len(rows)
+        loss: torch.Tensor = (0.5 * gap.square().sum() + root.diagonal().log().sum()) / len(rows)
+        return loss
 
     def ahead(self, asked: torch.Tensor, seen: torch.Tensor, reached: torch.Tensor) -> tuple[Floats, Floats]:
         """Means and standard deviations of asked features, given seen ones and what those reached."""
