@@ -1,13 +1,14 @@
 """What a zoo's predictor knows before its first request: real runs from elsewhere.
 
-A predictor that has learned nothing ranks candidates by accident. Two packaged files teach it, described as a zoo's own
+A predictor that has learned nothing ranks candidates by accident. Packaged files teach it, described as a zoo's own
 runs are (:mod:`nasoa_runtime.online.experience`):
 
 - ``data/recorded_runs.csv.gz``: points of all 2,033 recorded fine-tuning runs of ImageNet models on sixteen datasets
   (Quick-Tune, BSD-3-Clause), with every column.
-- ``data/small_runs.csv.gz`` (made by ``benchmarks/small_runs.py``): small networks from MNIST and Fashion-MNIST to
-  other small datasets, run as the pods run them. They say how learning rate, frozen stages and iterations go together
-  where models are small, and what a run reaches whose learning rate came down to its end.
+- ``data/small_runs.csv.gz`` and ``data/small_regimes.csv.gz`` (made by the benchmarks of these names): small networks
+  from MNIST and Fashion-MNIST to other small datasets, run as the pods run them, by the paper's regimes and by
+  practitioners'. They say how learning rate, frozen stages and iterations go together where models are small, what
+  AdamW, averages and linear probes are worth there, and what a run reaches whose learning rate came down to its end.
 
 ``hedge`` takes half a minute to learn both, so what that gave for seed 0 is packaged too (``data/start.npz``, and its
 trees beside it), made by ``benchmarks/start.py``. Whatever is fitted to a zoo's outcomes later is fitted to these
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,12 +44,15 @@ from nasoa_runtime.online.state_bytes import load
 WARM_START = "2,033 recorded runs and 620 runs of small networks"
 """What a state's ``warm_start`` says."""
 DATA = Path(__file__).parent / "data"
-RECORDED, SMALL = DATA / "recorded_runs.csv.gz", DATA / "small_runs.csv.gz"
+RECORDED = DATA / "recorded_runs.csv.gz"
+SMALL, SMALL_REGIMES = DATA / "small_runs.csv.gz", DATA / "small_regimes.csv.gz"
 START, TREES = DATA / "start.npz", DATA / "start.trees.json.gz"
 RECORDED_PASSES, SMALL_PASSES = 2, 8
 """How often the paper's predictors learn either: there are far fewer runs of small networks."""
 SMALL_BATCH, SMALL_SIDE = 32, 32
 """Batch and image size of the runs of small networks."""
+SMALL_WEIGHT_DECAY = "5e-4"
+"""Of the first file's."""
 SMALL_PARTS = (30, 80, 200, 600)
 """Most images a class of their datasets, of which 64 % were trained on."""
 
@@ -79,45 +83,25 @@ def small_runs() -> Experience:
 
     No two are of one dataset, so those on datasets of one size count as one, within which they are put in order.
     """
-    descriptions, reached, sizes = [], [], []
-    with open_text(SMALL) as stream:
-        for row in csv.DictReader(stream):
-            classes, mean = int(row["classes"]), float(row["images_per_class"])
-            model = ModelFacts(
-                name="small",
-                source="small",
-                source_accuracy=float(row["source_accuracy"]),
-                parameters=int(row["parameters"]),
-                macs=int(row["macs"]),
-                family="encoding",
-                image_size=SMALL_SIDE,
-            )
-            dataset = DatasetStatistics(
-                digest="0" * 64,
-                classes=classes,
-                images=max(1, round(classes * mean)),
-                validation_images=1,
-                test_images=0,
-                images_per_class_mean=mean,
-                images_per_class_std=0.0,
-            )
-            regime = Regime(
-                model="small",
-                learning_rate=float(row["learning_rate"]),
-                frozen_stages=int(row["frozen_stages"]),
-                steps=int(row["iterations"]),
-                step_seconds=1.0,
-                predicted_accuracy=0.0,
-                weight_decay=5e-4,
-            )
-            described = describe((model,), dataset, Regimes.of((regime,), SMALL_BATCH))
-            # Nothing says how many images each class had.
-            unknown = replace(described, values={**described.values, "images_per_class_std": np.array([np.nan])})
-            descriptions.append(unknown)
-            reached.append(float(row["accuracy"]))
-            most = min(SMALL_PARTS, key=lambda part: abs(math.log(0.64 * part / mean)))
-            sizes.append(f"small networks, {classes} classes of {most} images")
-    runs = replace(joined(descriptions), datasets=np.array(sizes, np.object_))
+    described, reached, sizes = [], [], []
+    for row in (*_rows(SMALL), *_rows(SMALL_REGIMES)):
+        classes, mean = int(row["classes"]), float(row["images_per_class"])
+        dataset = DatasetStatistics(
+            digest="0" * 64,
+            classes=classes,
+            images=max(1, round(classes * mean)),
+            validation_images=1,
+            test_images=0,
+            images_per_class_mean=mean,
+            images_per_class_std=0.0,
+        )
+        run = describe((_small_model(row),), dataset, Regimes.of((_small_regime(row),), SMALL_BATCH))
+        # Nothing says how many images each class had.
+        described.append(replace(run, values={**run.values, "images_per_class_std": np.array([np.nan])}))
+        reached.append(float(row["accuracy"]))
+        most = min(SMALL_PARTS, key=lambda part: abs(math.log(0.64 * part / mean)))
+        sizes.append(f"small networks, {classes} classes of {most} images")
+    runs = replace(joined(described), datasets=np.array(sizes, np.object_))
     count = len(reached)
     return Experience(
         runs,
@@ -128,6 +112,31 @@ def small_runs() -> Experience:
         np.ones(count),
         np.full(count, np.nan),
     )
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with open_text(path) as stream:
+        yield from csv.DictReader(stream)
+
+
+def _small_model(row: Mapping[str, str]) -> ModelFacts:
+    return ModelFacts(
+        name="small",
+        source="small",
+        source_accuracy=float(row["source_accuracy"]),
+        parameters=int(row["parameters"]),
+        macs=int(row["macs"]),
+        family="encoding",
+        image_size=SMALL_SIDE,
+    )
+
+
+def _small_regime(row: Mapping[str, str]) -> Regime:
+    """How a run was trained; the first file has a column for what differed, and all of its runs were SGD."""
+    fields = {name: row[name] for name in Regime.model_fields if name in row}
+    fields.setdefault("steps", row.get("iterations", ""))
+    fields.setdefault("weight_decay", SMALL_WEIGHT_DECAY)
+    return Regime.model_validate({"model": "small", "step_seconds": 1.0, "predicted_accuracy": 0.0, **fields})
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
