@@ -1,4 +1,4 @@
-"""From a request to what is suggested for it. Planning in advance and planning for real are this one function. Pure."""
+"""From a request to what is suggested for it. Planning in advance, for real and in hindsight are one path. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.boundary import Device, ProbeResult
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
 from nasoa_runtime.durations import duration, seconds
-from nasoa_runtime.online.candidates import PRESETS, Grid, NothingFits, Request, Suggestion
+from nasoa_runtime.online.candidates import PAPER, PRESETS, Grid, NothingFits, Request, Suggestion
 from nasoa_runtime.online.decision import model_choices, overheads, rows_on
-from nasoa_runtime.online.generator import suggest
+from nasoa_runtime.online.generator import RUNNERS_UP, ranked
+from nasoa_runtime.online.ranking import Ranking
 from nasoa_runtime.online.state import PredictorState
+from nasoa_runtime.online.strategies import strategy_named
 
 OPTIMIZERS = {word: name for name, word in boundary.OPTIMIZERS.items()}
 AUGMENTATIONS = {word: name for name, word in boundary.AUGMENTATIONS.items()}
@@ -36,8 +38,21 @@ def suggest_for(
         probe: what is known of the dataset, and of the device that the request runs on.
         predictor: what has been learned so far; asking changes nothing.
     """
+    ranking = ranked_for(spec, zoo, probe, predictor)
+    return ranking if isinstance(ranking, NothingFits) else suggested_of(ranking, spec)
+
+
+def suggested_of(ranking: Ranking, spec: FineTuneRequestSpec) -> Suggestion:
+    """What the request's strategy takes of all that was ranked."""
+    return strategy_named(spec.strategy).suggest(ranking, RUNNERS_UP)
+
+
+def ranked_for(
+    spec: FineTuneRequestSpec, zoo: ZooManifest, probe: ProbeResult, predictor: PredictorState
+) -> Ranking | NothingFits:
+    """All candidates of a request, best first, or why there are none; see :func:`suggest_for`."""
     batch_size = probe.batch_size or measured_batch_size(spec, zoo.models, probe.device)
-    return suggest(
+    return ranked(
         request_of(spec, probe),
         model_choices(zoo.models, probe, batch_size),
         probe.statistics,
@@ -121,6 +136,11 @@ def measured_batch_size(spec: FineTuneRequestSpec, models: Sequence[ZooModel], d
     known = Counter(row.batch_size for model in models for row in rows_on(model, device))
     place = {size: number for number, size in enumerate(sizes)}
     return max((*sizes, *known), key=lambda size: (known[size], -place.get(size, len(sizes))))
+
+
+def unnamed_batch_size(spec: FineTuneRequestSpec) -> int:
+    """The batch size of regimes that name none, which those of older schedules are."""
+    return spec.pinned_batch_size or PAPER.batch_sizes[0]
 
 
 def why_nothing_fits(nothing: NothingFits) -> str:

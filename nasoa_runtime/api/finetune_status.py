@@ -61,8 +61,13 @@ class Alternative(StatusPart):
     """What differs from plain training, which is SGD with momentum on random crops, such as "AdamW, layer decay 0.7,
     EMA" or "linear probe"; nothing if it is plain. spec.grid tells what the words mean."""
     predicted_accuracy: Fraction
-    """Validation accuracy that the predictor expects, from 0 to 1. Candidates are ranked by it; as a figure it may be
-    off by 15 to 30 percentage points, in either direction, until the predictor has learned from more requests."""
+    """Validation accuracy that the predictor expects of all its steps, from 0 to 1. Candidates are ranked by it."""
+    predicted_low: Fraction | None = None
+    """Lower end of the 90 % interval around predictedAccuracy, from 0 to 1: nine of ten accuracies should lie within
+    such intervals. They are as wide as it takes for that, by how often earlier outcomes of the zoo lay outside, and
+    wider for runs like those whose predictions were far off. They are of runs that do all their steps."""
+    predicted_high: Fraction | None = None
+    """Upper end of the 90 % interval around predictedAccuracy, from 0 to 1."""
 
 
 class ChosenSchedule(Alternative):

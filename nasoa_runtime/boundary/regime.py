@@ -66,6 +66,9 @@ class Regime(Record):
     """Whether weights are also averaged over the run; validation decides which of both are delivered."""
     linear_probe: bool = False
     """Whether the classifier is trained on features that are computed once for each image, as it is."""
+    predicted_low: Accuracy | None = None
+    """Nine of ten accuracies should lie between this and :attr:`predicted_high`; ``None`` where that was not asked."""
+    predicted_high: Accuracy | None = None
     predicted_curve: tuple[PredictedPoint, ...] = Field(default=(), max_length=MOST_PREDICTED_POINTS)
     """By steps, accuracies never falling; for a race, which asks what more steps are worth. Else it is empty."""
 

@@ -1,4 +1,4 @@
-"""``nasoa``: look at architectures, zoos and predictors, plan requests, and replay recorded ones.
+"""``nasoa``: look at architectures, zoos and predictors, plan and explain requests, and replay recorded ones.
 
 Answers go to standard output, as tables or, with ``--json``, as one document. What is refused ends with exit code 2
 and says why on standard error; an S3 that does not answer ends with 1.
@@ -19,6 +19,7 @@ from nasoa_runtime.cli.common import (
     REGION_VARIABLE,
     RefusedError,
 )
+from nasoa_runtime.cli.explaining import explain
 from nasoa_runtime.cli.planning import plan
 from nasoa_runtime.cli.predictors import policy, predictor
 from nasoa_runtime.cli.zoos import zoo
@@ -45,6 +46,7 @@ app.add_typer(zoo, name="zoo")
 app.add_typer(predictor, name="predictor")
 app.add_typer(policy, name="policy")
 app.command(name="plan")(plan)
+app.command(name="explain")(explain)
 
 
 def main() -> None:

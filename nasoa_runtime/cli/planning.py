@@ -12,6 +12,7 @@ import typer
 from nasoa_runtime.boundary import BoundaryError, ProbeResult, load_result
 from nasoa_runtime.boundary.programs import PROGRAM
 from nasoa_runtime.cli import local
+from nasoa_runtime.cli.candidates import COLUMNS, cells, interval, percent
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
 from nasoa_runtime.cli.request import NamedRequest, read_request
 from nasoa_runtime.documents.base import FORMAT_VERSION, load
@@ -50,21 +51,10 @@ def plan(
         raise RefusedError(why_nothing_fits(suggestion))
     document = describe(request, zoo.version, origin, suggestion)
     rows = [
-        (
-            c.model,
-            f"{c.learning_rate:g}",
-            c.frozen_stages,
-            c.iterations,
-            c.batch_size,
-            c.regime.options or "plain",
-            c.seconds,
-            f"{100 * c.predicted_accuracy:.1f}%",
-        )
+        (*cells(c.regime), c.seconds, percent(c.predicted_accuracy), interval(c.regime))
         for c in (suggestion.chosen, *suggestion.runners_up)
     ]
-    columns = (
-        "model", "learning rate", "frozen stages", "steps", "batch size", "options", "seconds", "predicted accuracy",
-    )  # fmt: skip
+    columns = (*COLUMNS, "seconds", "predicted accuracy", "90% interval")
     title = (
         f"{request.name}: best of {suggestion.candidates:,} candidates; zoo {zoo.name} version {zoo.version}, "
         f"predictor version {suggestion.predictor_version}, data from {origin}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from nasoa_runtime.api.finetune import FineTuneRequestSpec
 from nasoa_runtime.api.kinds import REQUEST
 from nasoa_runtime.api.reading import SpecError, read_spec
 from nasoa_runtime.cli.common import RefusedError
+
+STDIN = Path("-")
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,14 @@ def read_request(path: Path, name: str | None = None) -> NamedRequest:
 
 
 def documents_in(path: Path) -> list[Mapping[str, Any]]:
-    """The FineTuneRequests in a YAML file of one or more documents.
+    """The FineTuneRequests in a YAML file of one or more documents; :data:`STDIN` is what comes on standard input.
 
     Raises:
         RefusedError: it is not YAML.
     """
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
+        documents = list(yaml.safe_load_all(text))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path}: not a YAML file: {error}"
         raise RefusedError(msg) from error

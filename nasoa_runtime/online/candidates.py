@@ -235,6 +235,10 @@ class Candidate:
     augmentation: AugmentationName = "crop"
     ema: bool = False
     linear_probe: bool = False
+    predicted_low: float | None = None
+    """Nine of ten accuracies should lie between this and :attr:`predicted_high`; of what is handed over only, as it
+    takes longer than the prediction."""
+    predicted_high: float | None = None
     predicted_curve: tuple[tuple[int, float], ...] = ()
     """Steps, and the accuracy predicted for just so many; only where the strategy asks for it."""
 

@@ -46,7 +46,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 NETWORK = "network"
 
 
-def contributions(predictor: Hedged, runs: Batch, chosen: int) -> dict[str, float]:
+def contributions(predictor: Hedged, runs: Batch, chosen: Batch) -> dict[str, float]:
     """What each group contributes to the prediction of ``chosen`` less the mean prediction of ``runs``.
 
     The values sum to that difference (of about :data:`MOST_COMPARED` runs), residuals aside, which are the same for
@@ -55,11 +55,10 @@ def contributions(predictor: Hedged, runs: Batch, chosen: int) -> dict[str, floa
     Args:
         predictor: whose prediction it is.
         runs: all candidates, described.
-        chosen: the number of the one in question.
+        chosen: the one in question, which need not be among them.
     """
     step = max(1, len(runs) // MOST_COMPARED)
-    compared = np.append(np.arange(0, len(runs), step), chosen)
-    sample = runs.take(compared)
+    sample = runs.take(np.arange(0, len(runs), step)).joined(chosen)
     by_column = np.zeros(len(COLUMNS))
     network = 0.0
     for expert, weight in zip(predictor.experts, predictor.weights, strict=True):

@@ -13,9 +13,12 @@ from nasoa_runtime.boundary import DatasetStatistics
 from nasoa_runtime.online.candidates import PAPER, Grid, ModelChoice, NothingFits, Overheads, Request, Suggestion
 from nasoa_runtime.online.drawing import draw
 from nasoa_runtime.online.fitting import fitting
-from nasoa_runtime.online.ranking import rank
+from nasoa_runtime.online.ranking import Ranking, rank
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
+
+RUNNERS_UP = 5
+"""That are handed over behind the chosen candidate, where the strategy leaves that open."""
 
 
 def suggest(
@@ -25,7 +28,7 @@ def suggest(
     overheads: Overheads,
     predictor: PredictorState,
     grid: Grid = PAPER,
-    runners_up: int = 5,
+    runners_up: int = RUNNERS_UP,
 ) -> Suggestion | NothingFits:
     """Rank all that fits, and take of it what the request's strategy runs (SPEC 5, Generator).
 
@@ -33,6 +36,19 @@ def suggest(
         UnknownStrategyError: there is no strategy of the request's name.
     """
     strategy = strategy_named(request.strategy)
+    ranking = ranked(request, models, dataset, overheads, predictor, grid)
+    return ranking if isinstance(ranking, NothingFits) else strategy.suggest(ranking, runners_up)
+
+
+def ranked(
+    request: Request,
+    models: Sequence[ModelChoice],
+    dataset: DatasetStatistics,
+    overheads: Overheads,
+    predictor: PredictorState,
+    grid: Grid = PAPER,
+) -> Ranking | NothingFits:
+    """All that fits, best first, or why nothing does."""
     allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)
     if not allowed:
         return _no_model(request, models)
@@ -43,8 +59,7 @@ def suggest(
             return _not_measured(request, allowed)
         return _too_short(request, least, _least_of_probes(request, allowed, dataset, overheads, grid))
     drawn = draw(cells, chosen_from, request.seed)
-    ranking = rank(drawn, chosen_from, tuple(model.facts for model in allowed), dataset, predictor)
-    return strategy.suggest(ranking, runners_up)
+    return rank(drawn, chosen_from, tuple(model.facts for model in allowed), dataset, predictor)
 
 
 def _allowed(model: ModelChoice, request: Request) -> bool:

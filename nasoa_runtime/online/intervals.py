@@ -37,9 +37,15 @@ class Intervals:
         return cls(width, max(width, 0.1))
 
     def around(self, predicted: Floats, spread: Floats | float) -> tuple[Floats, Floats]:
-        """Lower and upper ends, each of shape (n,), in [0, 1]."""
+        """Lower and upper ends, each of shape (n,), in [0, 1]; an outcome between them counts as not missed.
+
+        What is nearer than :data:`EDGE` to 0 or 1 can't be told from it, so an end that lies there is 0 or 1.
+        """
         middle, width = logit(predicted), self.width * spread
-        return _sigmoid(middle - width), _sigmoid(middle + width)
+        low, high = _sigmoid(middle - width), _sigmoid(middle + width)
+        # Rounding must not leave an edge outside that the logit of the edge itself lies on.
+        near = EDGE * (1.0 + 1e-9)
+        return np.where(low <= near, 0.0, low), np.where(high >= 1.0 - near, 1.0, high)
 
     def observe(self, predicted: Floats, reached: Floats, spread: Floats | float) -> Intervals:
         """The intervals after one request, whose predictions were made before it was learned."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from nasoa_runtime.architecture.structure import FROZEN_STAGES
 from nasoa_runtime.boundary import AugmentationName, DatasetStatistics, OptimizerName
 from nasoa_runtime.documents.outcomes import ModelFacts
 from nasoa_runtime.online.candidates import Candidate, Grid, Suggestion
-from nasoa_runtime.online.description import describe
+from nasoa_runtime.online.description import Batch, describe
 from nasoa_runtime.online.drawing import Drawn
 from nasoa_runtime.online.predictor import as_accuracies
 from nasoa_runtime.online.regimes import Regimes
@@ -29,6 +29,8 @@ class Ranking:
 
     models: tuple[str, ...]
     regimes: Regimes
+    runs: Batch
+    """The same as the predictor is told of them."""
     step_seconds: NDArray[np.float64]
     seconds: NDArray[np.float64]
     predicted: NDArray[np.float64]
@@ -38,6 +40,8 @@ class Ranking:
     predictor_version: int
     predicted_at: Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
     """From candidates' numbers and other steps, both of shape (k,), to the accuracies predicted for those."""
+    interval_of: Callable[[Batch], tuple[NDArray[np.float64], NDArray[np.float64]]]
+    """Ends of intervals in which nine of ten accuracies of such runs should lie."""
 
     def candidate(self, number: int) -> Candidate:
         """One of the candidates."""
@@ -65,8 +69,16 @@ class Ranking:
 
     def suggestion(self, chosen: int, runners_up: Iterable[int]) -> Suggestion:
         """The candidates that are handed over, by their numbers."""
-        others = tuple(self.candidate(number) for number in runners_up)
-        return Suggestion(self.candidate(chosen), others, len(self.regimes), self.predictor_version)
+        best, *others = self.with_intervals((chosen, *runners_up))
+        return Suggestion(best, tuple(others), len(self.regimes), self.predictor_version)
+
+    def with_intervals(self, numbers: Sequence[int]) -> list[Candidate]:
+        """Some of the candidates, each with the interval around its prediction."""
+        low, high = self.interval_of(self.runs.take(np.array(numbers, np.int64)))
+        return [
+            replace(self.candidate(number), predicted_low=float(lower), predicted_high=float(upper))
+            for number, lower, upper in zip(numbers, low, high, strict=True)
+        ]
 
 
 def rank(
@@ -99,7 +111,8 @@ def rank(
     def predict(asked: Regimes) -> NDArray[np.float64]:
         return predictor.predict(describe(models, dataset, asked))
 
-    predicted = predict(regimes)
+    runs = describe(models, dataset, regimes)
+    predicted = predictor.predict(runs)
     rounded = np.round(predicted / SCORE_STEP)
     # The last four of the keys as one number: sorting by six takes twice as long.
     last = regimes.model * len(FROZEN_STAGES) + regimes.frozen_stages.astype(np.int64)
@@ -107,12 +120,14 @@ def rank(
     return Ranking(
         models=tuple(model.name for model in models),
         regimes=regimes,
+        runs=runs,
         step_seconds=drawn.step_seconds,
         seconds=drawn.seconds,
         predicted=predicted,
         order=np.lexsort((last, drawn.seconds, -rounded)),
         predictor_version=predictor.version,
         predicted_at=lambda numbers, steps: predict(with_steps(regimes, numbers, steps)),
+        interval_of=predictor.interval,
     )
 
 

@@ -229,7 +229,7 @@ def test_a_regime_that_says_nothing_more_is_sgd_on_crops() -> None:
     assert more == {
         "predicted_accuracy": 0.5, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "layer_decay": 1.0,
         "batch_size": None, "label_smoothing": 0.0, "mixup": 0.0, "mirroring": False, "augmentation": "crop",
-        "ema": False, "linear_probe": False, "predicted_curve": (),
+        "ema": False, "linear_probe": False, "predicted_low": None, "predicted_high": None, "predicted_curve": (),
     }  # fmt: skip
 
 

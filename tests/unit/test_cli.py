@@ -1,5 +1,6 @@
 """The command line: answers as JSON and for people, and what it refuses. S3 is moto's server."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,13 +11,17 @@ import yaml
 from described import a_record, an_outcome
 from s3 import an_empty_store
 
-from nasoa_runtime.boundary import load_result
+from nasoa_runtime.api.finetune import FineTuneRequestSpec
+from nasoa_runtime.boundary import CurvePoint, FinetuneResult, Run, load_result
 from nasoa_runtime.cli import app as cli
 from nasoa_runtime.documents.base import dump
-from nasoa_runtime.documents.request import Probe
+from nasoa_runtime.documents.request import Failed, Learned, Probe, Result, Schedule
+from nasoa_runtime.online.decision import model_facts
+from nasoa_runtime.online.warm_start import warm_started
+from nasoa_runtime.planning import suggest_for
 from nasoa_runtime.storage.predictors import learn_once
 from nasoa_runtime.storage.s3 import ObjectStore
-from nasoa_runtime.storage.zoo import ZooModel, publish
+from nasoa_runtime.storage.zoo import ZooModel, publish, read_manifest
 
 RECORDS = Path(__file__).parents[1] / "golden" / "finetune_records.csv.gz"
 
@@ -414,6 +419,183 @@ def test_of_several_requests_one_is_named(nasoa, zoo, request_yaml, probe_json) 
     assert "--name: digits, mnist" in nasoa(*base)[2]
     assert json.loads(nasoa(*base, "--name", "mnist", "--json")[1])["request"] == "mnist"
     assert "it has no request 'birds'; choose one with --name: digits, mnist" in nasoa(*base, "--name", "birds")[2]
+
+
+def test_a_plan_tells_how_sure_each_prediction_is(nasoa, zoo, request_yaml, probe_json) -> None:
+    arguments = ("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    document = json.loads(nasoa(*arguments, "--json")[1])
+    for candidate in (document["chosen"], *document["runners_up"]):
+        assert 0 <= candidate["predicted_low"] <= candidate["predicted_accuracy"] <= candidate["predicted_high"] <= 1
+    shown = nasoa(*arguments)[1]
+    chosen = document["chosen"]
+    assert "90% interval" in shown
+    assert f"{100 * chosen['predicted_low']:.1f} to {100 * chosen['predicted_high']:.1f}%" in shown
+
+
+# --- Explanations
+
+
+@pytest.fixture
+def probed(store, zoo) -> None:
+    record = Probe.model_validate({"result": load_result(json.dumps(PROBE), "probe")})
+    store.put("s3://sys-bucket/requests/0f0f/probe.json", dump(record))
+
+
+@pytest.fixture
+def scheduled(store, probed) -> Schedule:
+    """What was decided for the request, with predictor version 0."""
+    manifest = read_manifest(store, "sys-bucket", "fashion")
+    probe = load_result(json.dumps(PROBE), "probe")
+    spec = FineTuneRequestSpec.model_validate(yaml.safe_load(REQUEST)["spec"])
+    suggestion = suggest_for(spec, manifest, probe, warm_started())
+    regimes = [candidate.regime for candidate in (suggestion.chosen, *suggestion.runners_up)]
+    reference = {
+        "name": "small", "architecture": "a", "weights_uri": "s3://b/w", "weights_digest": "0" * 64,
+        "source_classes": 10, "preprocessing": {"image_size": 32},
+    }  # fmt: skip
+    document = Schedule(
+        strategy="Race",
+        regimes=regimes,
+        planned_seconds=suggestion.chosen.seconds,
+        candidates=suggestion.candidates,
+        predictor_version=0,
+        zoo_version=1,
+        models=[reference],
+        facts=[model_facts(model, probe.statistics) for model in manifest.models],
+        decided_at="2026-01-02T03:04:05Z",
+    )
+    store.put("s3://sys-bucket/requests/0f0f/schedule.json", dump(document))
+    return document
+
+
+def ended(schedule: Schedule, accuracy: float) -> Result:
+    """The chosen candidate reached ``accuracy``, the next one was stopped, the third diverged."""
+    chosen, second, third = schedule.regimes[:3]
+    stopped = CurvePoint(steps=20, accuracy=0.4, annealed=False, seconds=4.0)
+    runs = (
+        Run(regime=chosen, steps=chosen.steps, validation_accuracy=accuracy, seconds=30.0),
+        Run(regime=second, steps=20, validation_accuracy=0.4, seconds=4.0, points=(stopped,)),
+        Run(regime=third, steps=9, validation_accuracy=None, failure="Diverged", seconds=2.0),
+    )
+    result = FinetuneResult(
+        runs=runs, chosen=0, validation_accuracy=accuracy, test_accuracy=0.5, attempts=1, steps=chosen.steps,
+        step_seconds=0.02, loading_seconds=0.0, output_uri="s3://tenant/models", model_digest="0" * 64, seconds=50.0,
+        strategy="Race",
+    )  # fmt: skip
+    return Result(result=result, runs=runs, failure=None)
+
+
+def test_a_request_that_has_ended_is_explained(nasoa, store, scheduled, request_yaml) -> None:
+    low, high = scheduled.regimes[0].predicted_low, scheduled.regimes[0].predicted_high
+    store.put("s3://sys-bucket/requests/0f0f/result.json", dump(ended(scheduled, (low + high) / 2)))
+    code, out, err = nasoa("explain", str(request_yaml), "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    decision = document["decision"]
+    assert (decision["predictor_version"], decision["candidates"]) == (0, scheduled.candidates)
+    assert len(decision["runners_up"]) == len(scheduled.regimes) - 1
+    runs = [decision["chosen"]["run"], *(other["run"] for other in decision["runners_up"])]
+    assert [(run["inside"], run["stopped"], run["failure"]) for run in runs[:3]] == [
+        (True, False, None),
+        (None, True, None),
+        (None, False, "Diverged"),
+    ]
+    assert set(runs[3:]) == {None}
+    assert [run["delivered"] for run in runs[:3]] == [True, False, False]
+    chosen, *others = document["opinions"]
+    assert chosen["chosen"]
+    assert chosen["candidate"]["model"] == scheduled.regimes[0].model
+    assert chosen["by_expert"].keys() == document["experts"].keys() == {"points", "order", "network"}
+    assert {opinion["candidate"]["model"] for opinion in (chosen, *others)} == {"small", "large"}
+    contributions = document["contributions"]
+    assert contributions["average"] + sum(contributions["groups"].values()) == pytest.approx(contributions["predicted"])
+    assert [limit["seconds"] for limit in document["time_limits"]] == [30, 60, 120]
+
+
+def test_an_explanation_for_people_has_a_table_for_each_question(nasoa, store, scheduled, request_yaml) -> None:
+    store.put("s3://sys-bucket/requests/0f0f/result.json", dump(ended(scheduled, 0.0)))
+    code, shown, _ = nasoa("explain", str(request_yaml))
+    assert code == 0
+    assert "decided 2026-01-02 03:04; strategy Race, zoo version 1, predictor version 0" in shown
+    for words in (
+        "delivered, outside the interval", "stopped early", "diverged", "not run", "What the experts say",
+        "best of its model", "is predicted for the chosen one", "percentage points", "learning rate",
+        "What other time limits would give", "30s", "2m",
+    ):  # fmt: skip
+        assert words in shown
+    assert "planned with predictor version" not in shown
+
+
+def test_half_of_a_time_limit_that_is_too_short_says_the_least(nasoa, probed, request_yaml) -> None:
+    request_yaml.write_text(REQUEST.replace("60s", "20s"))
+    code, shown, _ = nasoa("explain", str(request_yaml))
+    assert code == 0
+    assert "digits: nothing is scheduled yet" in shown
+    assert "10s: nothing fits in 10 s: the least time limit is " in shown
+
+
+def test_a_predictor_that_has_learned_since_is_named(nasoa, store, scheduled, request_yaml) -> None:
+    learn_once(store, "sys-bucket", "fashion", a_record("other", an_outcome(0.5)), ["small", "large"])
+    shown = nasoa("explain", str(request_yaml))[1]
+    assert "predictor version 1 (hedge), zoo version 1, now." in shown
+    assert "was planned with predictor version 0: what was learned since may have changed every figure" in shown
+    store.put("s3://sys-bucket/requests/0f0f/learned.json", dump(Learned(version=1)))
+    assert "learned since, this request's own outcome included, may" in nasoa("explain", str(request_yaml))[1]
+
+
+def test_of_the_papers_predictor_only_the_whole_is_told(nasoa, store, scheduled, request_yaml) -> None:
+    learn_once(store, "sys-bucket", "fashion", a_record("other", an_outcome(0.5)), ["small", "large"])
+    nasoa("predictor", "rebuild", "fashion", "--algorithm", "adaptive-mlp")
+    shown = nasoa("explain", str(request_yaml))[1]
+    assert "not known of adaptive-mlp: only its whole prediction is" in shown
+    assert json.loads(nasoa("explain", str(request_yaml), "--json")[1])["contributions"] is None
+
+
+def test_a_request_is_read_from_standard_input(nasoa, probed, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(REQUEST))
+    code, out, _ = nasoa("explain", "-", "--json")
+    assert (code, json.loads(out)["request"]) == (0, "digits")
+
+
+def test_explaining_changes_nothing(nasoa, store, scheduled, request_yaml) -> None:
+    before = {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")}
+    nasoa("explain", str(request_yaml))
+    assert {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")} == before
+
+
+def test_a_request_that_was_not_probed_says_what_to_wait_for(nasoa, zoo, request_yaml) -> None:
+    code, out, err = nasoa("explain", str(request_yaml))
+    assert (code, out) == (2, "")
+    assert "nothing is recorded of digits (UID 0f0f) yet: wait until its probe is done" in err
+
+
+def test_a_request_that_failed_before_its_probe_says_why(nasoa, store, zoo, request_yaml) -> None:
+    failed = Failed(reason="InvalidDataset", message="spec.dataset.uri: class 'b' has no images")
+    store.put("s3://sys-bucket/requests/0f0f/failed.json", dump(failed))
+    code, _, err = nasoa("explain", str(request_yaml))
+    assert code == 2
+    assert "digits failed before anything was chosen: spec.dataset.uri: class 'b' has no images" in err
+
+
+def test_a_request_without_a_schedule_says_why_it_has_none(nasoa, store, probed, request_yaml) -> None:
+    request_yaml.write_text(REQUEST.replace("60s", "1s"))
+    failed = Failed(reason="TimeLimitTooShort", message="spec.timeLimit: nothing fits in 1 s")
+    store.put("s3://sys-bucket/requests/0f0f/failed.json", dump(failed))
+    code, shown, _ = nasoa("explain", str(request_yaml))
+    assert code == 0
+    assert "digits: it failed: spec.timeLimit: nothing fits in 1 s" in shown
+    assert shown.count("the least time limit is ") == 3
+    document = json.loads(nasoa("explain", str(request_yaml), "--json")[1])
+    assert document["failure"]["reason"] == "TimeLimitTooShort"
+    assert (document["decision"], document["opinions"], document["contributions"]) == (None, [], None)
+
+
+def test_a_file_that_is_not_from_a_cluster_can_not_be_explained(nasoa, zoo, request_yaml) -> None:
+    request_yaml.write_text(REQUEST.replace(", uid: 0f0f", ""))
+    code, _, err = nasoa("explain", str(request_yaml))
+    assert code == 2
+    assert "metadata.uid: digits has none" in err
+    assert "kubectl get finetunerequest digits -o yaml" in err
 
 
 @pytest.mark.parametrize(

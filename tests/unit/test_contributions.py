@@ -31,13 +31,13 @@ def test_contributions_sum_to_what_is_predicted_more_than_on_average(predictor):
     runs = candidates(*(a_regime(rate, frozen) for rate in (0.001, 0.01, 0.1) for frozen in range(6)))
     predicted = predictor.predict(runs)
     for chosen in (0, 7, 17):
-        shares = contributions(predictor, runs, chosen)
+        shares = contributions(predictor, runs, runs.take(np.array([chosen])))
         assert sum(shares.values()) == pytest.approx(predicted[chosen] - predicted.mean(), abs=1e-6)
 
 
 def test_what_all_candidates_share_contributes_nothing(predictor):
     runs = candidates(*(a_regime(rate) for rate in (0.001, 0.003, 0.01)))
-    shares = contributions(predictor, runs, 2)
+    shares = contributions(predictor, runs, runs.take(np.array([2])))
     # How trees weigh a dataset's size may hang on the rate; what never differs is the batch size.
     assert shares["batch size"] == pytest.approx(0.0, abs=0.02)
     assert abs(shares["learning rate"]) > abs(shares["batch size"])
@@ -45,6 +45,6 @@ def test_what_all_candidates_share_contributes_nothing(predictor):
 
 def test_of_many_candidates_a_few_are_compared_with(predictor):
     runs = candidates(*(a_regime(float(rate)) for rate in np.geomspace(1e-4, 0.3, 2000)), models=(0, 1) * 1000)
-    shares = contributions(predictor, runs, 1999)
+    shares = contributions(predictor, runs, runs.take(np.array([1999])))
     predicted = predictor.predict(runs)
     assert sum(shares.values()) == pytest.approx(predicted[1999] - predicted.mean(), abs=0.02)

@@ -14,7 +14,8 @@ from nasoa_operator.pod_outcomes import PodOutcome
 from nasoa_operator.problems import Problem, output_problems
 from nasoa_operator.steps import latest_try, unwanted, with_upkeep
 from nasoa_runtime.api.base import TERMINAL
-from nasoa_runtime.boundary import FinetuneResult, ProbeResult, Run
+from nasoa_runtime.api.types import percent
+from nasoa_runtime.boundary import FinetuneResult, ProbeResult, Regime, Run
 from nasoa_runtime.documents.request import Probe, Result, Schedule
 from nasoa_runtime.documents.steps import FINETUNE, PROBE, parse_request_step
 from nasoa_runtime.durations import seconds
@@ -108,13 +109,21 @@ def schedule(observed: ObservedRequest, known: ProbeResult) -> Plan:
     message = (
         f"{chosen.model}, learning rate {chosen.learning_rate:g}, {chosen.frozen_stages} frozen stages, "
         f"{chosen.iterations} steps of {chosen.batch_size} images{options}: "
-        f"predicted {100 * chosen.predicted_accuracy:.1f}% in {chosen.seconds:.0f}s, "
+        f"predicted {predicted(chosen.regime)} in {chosen.seconds:.0f}s, "
         f"the best of {suggestion.candidates} candidates (predictor version {suggestion.predictor_version})"
     )
     if observed.spec.strategy == RACE.name and suggestion.runners_up:
         message += f"; it races with up to {len(suggestion.runners_up)} others, if there is time for them"
     document = schedule_document(observed, observed.zoo, known, suggestion)
     return observed.write("schedule", document, Event("Scheduled", message, "schedule"))
+
+
+def predicted(regime: Regime) -> str:
+    """The accuracy that is predicted, with its interval, in words."""
+    accuracy = percent(regime.predicted_accuracy)
+    if regime.predicted_low is None or regime.predicted_high is None:
+        return f"{accuracy}"
+    return f"{accuracy} (90% interval {percent(regime.predicted_low)} to {percent(regime.predicted_high)})"
 
 
 def finetune(observed: ObservedRequest, known: ProbeResult, decided: Schedule) -> Plan:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from nasoa_operator.finetune.observed import ObservedRequest
-from nasoa_operator.finetune.scheduling import measured_models, probed_batch_size, unnamed_batch_size
+from nasoa_operator.finetune.scheduling import measured_models, probed_batch_size
 from nasoa_operator.plan import Manifest
 from nasoa_operator.steps import common_input, dataset_of, job_for
 from nasoa_runtime.boundary import FinetuneInput, ProbeInput, ProbeResult
 from nasoa_runtime.documents.request import Schedule
 from nasoa_runtime.documents.steps import Step
 from nasoa_runtime.durations import seconds
-from nasoa_runtime.planning import pinned_grid
+from nasoa_runtime.planning import pinned_grid, unnamed_batch_size
 
 PROBE_SHARE = 0.1
 """Share of T_l that the probe's measuring may take."""
@@ -48,7 +48,7 @@ def finetune_job(observed: ObservedRequest, step: Step, known: ProbeResult, deci
         request=f"{observed.owner.namespace}/{observed.owner.name} {observed.owner.uid}",
         dataset=dataset_of(spec, spec.dataset.max_images),
         time_limit_seconds=limit,
-        batch_size=unnamed_batch_size(observed),
+        batch_size=unnamed_batch_size(observed.spec),
         models=decided.models,
         strategy=decided.strategy,
         regimes=decided.regimes,

@@ -9,12 +9,12 @@ from nasoa_runtime.boundary import MeasuredModel, ModelReference, ProbeResult
 from nasoa_runtime.documents.outcomes import OutcomeRecord
 from nasoa_runtime.documents.request import Result, Schedule
 from nasoa_runtime.documents.zoo import ZooManifest, ZooModel
-from nasoa_runtime.online.candidates import PAPER, NothingFits, Suggestion
+from nasoa_runtime.online.candidates import NothingFits, Suggestion
 from nasoa_runtime.online.decision import factors_on, model_facts, other_batches, rows_for, rows_on
 from nasoa_runtime.online.learning import LearnedRequest, outcome_record
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.strategies import strategy_named
-from nasoa_runtime.planning import measured_batch_size, pinned_grid, suggest_for
+from nasoa_runtime.planning import measured_batch_size, pinned_grid, suggest_for, unnamed_batch_size
 
 
 def reference(model: ZooModel) -> ModelReference:
@@ -59,11 +59,6 @@ def probed_batch_size(observed: ObservedRequest, zoo: ZooManifest | None) -> int
     return measured_batch_size(observed.spec, zoo.models if zoo else (), device_of(observed.spec))
 
 
-def unnamed_batch_size(observed: ObservedRequest) -> int:
-    """The batch size of regimes that name none, which those of older schedules are."""
-    return observed.spec.pinned_batch_size or PAPER.batch_sizes[0]
-
-
 def decide(
     observed: ObservedRequest, zoo: ZooManifest, predictor: PredictorState, probe: ProbeResult
 ) -> Suggestion | NothingFits:
@@ -96,7 +91,11 @@ def learning_record(observed: ObservedRequest, schedule: Schedule, probe: ProbeR
     owner = observed.owner
     return outcome_record(
         LearnedRequest(
-            owner.uid, f"{owner.namespace}/{owner.name}", observed.spec.zoo, observed.now, unnamed_batch_size(observed)
+            owner.uid,
+            f"{owner.namespace}/{owner.name}",
+            observed.spec.zoo,
+            observed.now,
+            unnamed_batch_size(observed.spec),
         ),
         schedule.facts,
         probe.statistics,
