@@ -27,7 +27,7 @@ from nasoa_runtime.online.lessons import Lessons, network_lessons
 from nasoa_runtime.online.vocabulary import Vocabulary
 
 Floats = NDArray[np.float64]
-FIRST_REFIT = 32
+FIRST_REFIT = 8
 """Trees are fitted anew at this version, and at each that is twice as high."""
 ALGORITHM = "hedge"
 

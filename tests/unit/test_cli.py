@@ -271,15 +271,16 @@ def test_an_import_into_a_zoo_needs_zoo_and_accuracy(nasoa, store, tmp_path) -> 
 
 def test_a_predictor_is_shown_and_rebuilt(nasoa, store, zoo) -> None:
     shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
-    assert (shown["version"], shown["models"], shown["recorded"]) == (0, [], 0)
+    assert (shown["version"], shown["algorithm"], shown["fitted_through"], shown["recorded"]) == (0, "hedge", 0, 0)
+    assert set(shown["experts"]) == {"points", "order", "network"}
     assert nasoa("predictor", "rebuild", "fashion")[0] == 2
     for number in range(3):
         record = a_record(f"uid-{number}", an_outcome(0.5 + number / 10, model="small"))
         learn_once(store, "sys-bucket", "fashion", record)
     shown = json.loads(nasoa("predictor", "show", "fashion", "--json")[1])
-    assert (shown["version"], shown["models"], shown["recorded"]) == (3, ["small"], 3)
+    assert (shown["version"], shown["recorded"]) == (3, 3)
     rebuilt = json.loads(nasoa("predictor", "rebuild", "fashion", "--algorithm", "fixed-mlp-3", "--json")[1])
-    assert (rebuilt["version"], rebuilt["algorithm"]) == (3, "fixed-mlp-3")
+    assert (rebuilt["version"], rebuilt["algorithm"], rebuilt["models"]) == (3, "fixed-mlp-3", ["small"])
     assert json.loads(nasoa("predictor", "show", "fashion", "--json")[1])["algorithm"] == "fixed-mlp-3"
 
 
