@@ -586,6 +586,14 @@ def test_a_request_is_read_from_standard_input(nasoa, probed, monkeypatch) -> No
     assert (code, json.loads(out)["request"]) == (0, "digits")
 
 
+def test_of_several_requests_as_kubectl_prints_them_one_is_named(nasoa, probed, asked) -> None:
+    other = {"kind": "FineTuneRequest", "metadata": {"name": "mnist", "uid": "1f1f"}, "spec": {}}
+    asked.write_text(yaml.safe_dump({"kind": "List", "items": [yaml.safe_load(ASKED), other]}))
+    assert "choose one of its requests with --name: digits, mnist" in nasoa("explain", str(asked))[2]
+    code, out, _ = nasoa("explain", str(asked), "--name", "digits", "--json")
+    assert (code, json.loads(out)["uid"]) == (0, "0f0f")
+
+
 def test_explaining_changes_nothing(nasoa, store, scheduled, asked) -> None:
     before = {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")}
     nasoa("explain", str(asked))

@@ -409,8 +409,8 @@ def test_the_whole_regime_is_told_in_status_and_event():
     message = told(simulation, "Scheduled")
     words = (
         rf"fashion-1, learning rate 0.0003, 1 frozen stages, {schedule['steps']} steps of 64 images, AdamW, weight "
-        r"decay 0.05, layer decay 0.75, EMA: predicted [0-9.]+% \(90% interval [0-9.]+ to [0-9.]+%\) in \d+s, the best of "
-        r"3 candidates \(predictor version 0\)"
+        r"decay 0.05, layer decay 0.75, EMA: predicted [0-9.]+% \(90% interval [0-9.]+ to [0-9.]+%\) in \d+s, "
+        r"the best of 3 candidates \(predictor version 0\)"
     )
     assert re.fullmatch(words, message)
 
