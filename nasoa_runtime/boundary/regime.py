@@ -96,6 +96,13 @@ class Regime(Record):
         return self
 
     @property
+    def interval(self) -> str | None:
+        """The interval around the prediction in percent, such as "61.2 to 95.4%"; ``None`` where there is none."""
+        if self.predicted_low is None or self.predicted_high is None:
+            return None
+        return f"{100 * self.predicted_low:.1f} to {100 * self.predicted_high:.1f}%"
+
+    @property
     def options(self) -> str:
         """What differs from a plain regime, in a few words such as "AdamW, layer decay 0.75, EMA"; often nothing.
 

@@ -29,10 +29,3 @@ def document(regime: Regime) -> dict[str, Any]:
 def percent(share: float) -> str:
     """A share in percent, such as 91.3%."""
     return f"{100 * share:.1f}%"
-
-
-def interval(regime: Regime) -> str | None:
-    """The interval around a prediction in percent; ``None`` where there is none."""
-    if regime.predicted_low is None or regime.predicted_high is None:
-        return None
-    return f"{100 * regime.predicted_low:.1f} to {percent(regime.predicted_high)}"

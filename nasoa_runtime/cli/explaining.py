@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from nasoa_runtime.cli.candidates import COLUMNS, cells, document, interval, percent
+from nasoa_runtime.cli.candidates import COLUMNS, cells, document, percent
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
 from nasoa_runtime.cli.request import NamedRequest, read_request
 from nasoa_runtime.documents.request import Probe, RequestRecords
@@ -31,9 +31,6 @@ def explain(
         Path,
         typer.Argument(
             metavar="REQUEST",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
             help="File with a request as kubectl get -o yaml prints it; - reads standard input.",
         ),
     ],
@@ -183,7 +180,7 @@ def decision_table(request: NamedRequest, records: RequestRecords, found: Explan
         (
             *cells(value.regime, None if value.run is None else f"{value.run.steps:,} of {value.regime.steps:,}"),
             percent(value.regime.predicted_accuracy),
-            interval(value.regime),
+            value.regime.interval,
             _reached(value),
             what_became_of(value),
         )
@@ -237,7 +234,7 @@ def opinions_table(found: Explanation) -> Table:
         said = tuple(percent(value) for value in opinion.by_expert)
         regime = opinion.regime
         which = "chosen" if opinion.chosen else "best of its model"
-        return (which, *cells(regime), *said, percent(regime.predicted_accuracy), interval(regime))
+        return (which, *cells(regime), *said, percent(regime.predicted_accuracy), regime.interval)
 
     columns = ("candidate", *COLUMNS, *experts, "together", "90% interval")
     return table("What the experts say", columns, [row(opinion) for opinion in found.opinions])
@@ -265,8 +262,6 @@ def limits_tables(limits: tuple[AtLimit, ...]) -> list[Table | str]:
             notes.append(f"{length}: {limit.best.message}")
             continue
         best = limit.best
-        rows.append(
-            (length, *cells(best.regime), best.seconds, percent(best.predicted_accuracy), interval(best.regime))
-        )
+        rows.append((length, *cells(best.regime), best.seconds, percent(best.predicted_accuracy), best.regime.interval))
     columns = ("time limit", *COLUMNS, "seconds", "predicted accuracy", "90% interval")
     return [table("What other time limits would give", columns, rows), *notes]

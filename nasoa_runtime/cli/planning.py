@@ -12,7 +12,7 @@ import typer
 from nasoa_runtime.boundary import BoundaryError, ProbeResult, load_result
 from nasoa_runtime.boundary.programs import PROGRAM
 from nasoa_runtime.cli import local
-from nasoa_runtime.cli.candidates import COLUMNS, cells, interval, percent
+from nasoa_runtime.cli.candidates import COLUMNS, cells, percent
 from nasoa_runtime.cli.common import JsonFlag, RefusedError, answer, system_store, table, zoo_manifest
 from nasoa_runtime.cli.request import NamedRequest, read_request
 from nasoa_runtime.documents.base import FORMAT_VERSION, load
@@ -51,7 +51,7 @@ def plan(
         raise RefusedError(why_nothing_fits(suggestion))
     document = describe(request, zoo.version, origin, suggestion)
     rows = [
-        (*cells(c.regime), c.seconds, percent(c.predicted_accuracy), interval(c.regime))
+        (*cells(c.regime), c.seconds, percent(c.predicted_accuracy), c.regime.interval)
         for c in (suggestion.chosen, *suggestion.runners_up)
     ]
     columns = (*COLUMNS, "seconds", "predicted accuracy", "90% interval")

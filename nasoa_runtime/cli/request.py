@@ -67,7 +67,16 @@ def documents_in(path: Path) -> list[Mapping[str, Any]]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path}: not a YAML file: {error}"
         raise RefusedError(msg) from error
-    return [document for document in documents if isinstance(document, dict) and document.get("kind") == REQUEST.kind]
+    objects = [made for document in documents for made in _objects_of(document)]
+    return [made for made in objects if isinstance(made, dict) and made.get("kind") == REQUEST.kind]
+
+
+def _objects_of(document: Any) -> list[Any]:
+    """The objects of a document: ``kubectl get`` prints several as a List."""
+    if not isinstance(document, dict) or document.get("kind") != "List":
+        return [document]
+    items = document.get("items")
+    return items if isinstance(items, list) else []
 
 
 def metadata_of(document: Mapping[str, Any]) -> Mapping[str, Any]:

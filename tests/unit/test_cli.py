@@ -168,6 +168,7 @@ def test_the_low_resolution_stem_keeps_the_parameters(nasoa) -> None:
         pytest.param(("arch", "describe", "0-_64_1-1-1-1", "--classes", "0"), "--classes", id="no classes"),
         pytest.param(("arch", "describe"), "Missing argument", id="no encoding"),
         pytest.param(("predictor", "replay", "nowhere.csv"), "does not exist", id="no records"),
+        pytest.param(("explain", "nowhere.yaml"), "No such file", id="no request"),
         pytest.param(("predictor", "replay", str(RECORDS), "--algorithm", "magic"), "write hedge", id="no algorithm"),
         pytest.param(
             ("policy", "replay", str(RECORDS), "--warm-start", str(RECORDS), "--strategy", "Luck"),
@@ -433,7 +434,35 @@ def test_a_plan_tells_how_sure_each_prediction_is(nasoa, zoo, request_yaml, prob
     assert f"{100 * chosen['predicted_low']:.1f} to {100 * chosen['predicted_high']:.1f}%" in shown
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param("{", "not JSON", id="no JSON"),
+        pytest.param("{}", "not a probe's result: seconds: Field required", id="empty"),
+        pytest.param("[1]", "not a probe's result: it is not a JSON object", id="a list"),
+        pytest.param(json.dumps(PROBE | {"startup_seconds": -1}), "result: startup_seconds", id="a negative time"),
+        pytest.param(
+            json.dumps(PROBE | {"program": "evaluate"}), "result of evaluate, not probe", id="another program"
+        ),
+    ],
+)
+def test_statistics_are_checked(nasoa, zoo, request_yaml, probe_json, body, words) -> None:
+    probe_json.write_text(body)
+    code, _, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
+    assert code == 2
+    assert words in err
+
+
 # --- Explanations
+
+ASKED = REQUEST + "  grid: {preset: Paper}\n"
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    path = tmp_path / "asked.yaml"
+    path.write_text(ASKED)
+    return path
 
 
 @pytest.fixture
@@ -447,7 +476,7 @@ def scheduled(store, probed) -> Schedule:
     """What was decided for the request, with predictor version 0."""
     manifest = read_manifest(store, "sys-bucket", "fashion")
     probe = load_result(json.dumps(PROBE), "probe")
-    spec = FineTuneRequestSpec.model_validate(yaml.safe_load(REQUEST)["spec"])
+    spec = FineTuneRequestSpec.model_validate(yaml.safe_load(ASKED)["spec"])
     suggestion = suggest_for(spec, manifest, probe, warm_started())
     regimes = [candidate.regime for candidate in (suggestion.chosen, *suggestion.runners_up)]
     reference = {
@@ -486,10 +515,10 @@ def ended(schedule: Schedule, accuracy: float) -> Result:
     return Result(result=result, runs=runs, failure=None)
 
 
-def test_a_request_that_has_ended_is_explained(nasoa, store, scheduled, request_yaml) -> None:
+def test_a_request_that_has_ended_is_explained(nasoa, store, scheduled, asked) -> None:
     low, high = scheduled.regimes[0].predicted_low, scheduled.regimes[0].predicted_high
     store.put("s3://sys-bucket/requests/0f0f/result.json", dump(ended(scheduled, (low + high) / 2)))
-    code, out, err = nasoa("explain", str(request_yaml), "--json")
+    code, out, err = nasoa("explain", str(asked), "--json")
     assert (code, err) == (0, "")
     document = json.loads(out)
     decision = document["decision"]
@@ -513,9 +542,9 @@ def test_a_request_that_has_ended_is_explained(nasoa, store, scheduled, request_
     assert [limit["seconds"] for limit in document["time_limits"]] == [30, 60, 120]
 
 
-def test_an_explanation_for_people_has_a_table_for_each_question(nasoa, store, scheduled, request_yaml) -> None:
+def test_an_explanation_for_people_has_a_table_for_each_question(nasoa, store, scheduled, asked) -> None:
     store.put("s3://sys-bucket/requests/0f0f/result.json", dump(ended(scheduled, 0.0)))
-    code, shown, _ = nasoa("explain", str(request_yaml))
+    code, shown, _ = nasoa("explain", str(asked))
     assert code == 0
     assert "decided 2026-01-02 03:04; strategy Race, zoo version 1, predictor version 0" in shown
     for words in (
@@ -527,95 +556,87 @@ def test_an_explanation_for_people_has_a_table_for_each_question(nasoa, store, s
     assert "planned with predictor version" not in shown
 
 
-def test_half_of_a_time_limit_that_is_too_short_says_the_least(nasoa, probed, request_yaml) -> None:
-    request_yaml.write_text(REQUEST.replace("60s", "20s"))
-    code, shown, _ = nasoa("explain", str(request_yaml))
+def test_half_of_a_time_limit_that_is_too_short_says_the_least(nasoa, probed, asked) -> None:
+    asked.write_text(ASKED.replace("60s", "20s"))
+    code, shown, _ = nasoa("explain", str(asked))
     assert code == 0
     assert "digits: nothing is scheduled yet" in shown
     assert "10s: nothing fits in 10 s: the least time limit is " in shown
 
 
-def test_a_predictor_that_has_learned_since_is_named(nasoa, store, scheduled, request_yaml) -> None:
+def test_a_predictor_that_has_learned_since_is_named(nasoa, store, scheduled, asked) -> None:
     learn_once(store, "sys-bucket", "fashion", a_record("other", an_outcome(0.5)), ["small", "large"])
-    shown = nasoa("explain", str(request_yaml))[1]
+    shown = nasoa("explain", str(asked))[1]
     assert "predictor version 1 (hedge), zoo version 1, now." in shown
     assert "was planned with predictor version 0: what was learned since may have changed every figure" in shown
     store.put("s3://sys-bucket/requests/0f0f/learned.json", dump(Learned(version=1)))
-    assert "learned since, this request's own outcome included, may" in nasoa("explain", str(request_yaml))[1]
+    assert "learned since, this request's own outcome included, may" in nasoa("explain", str(asked))[1]
 
 
-def test_of_the_papers_predictor_only_the_whole_is_told(nasoa, store, scheduled, request_yaml) -> None:
+def test_of_the_papers_predictor_only_the_whole_is_told(nasoa, store, scheduled, asked) -> None:
     learn_once(store, "sys-bucket", "fashion", a_record("other", an_outcome(0.5)), ["small", "large"])
     nasoa("predictor", "rebuild", "fashion", "--algorithm", "adaptive-mlp")
-    shown = nasoa("explain", str(request_yaml))[1]
+    shown = nasoa("explain", str(asked))[1]
     assert "not known of adaptive-mlp: only its whole prediction is" in shown
-    assert json.loads(nasoa("explain", str(request_yaml), "--json")[1])["contributions"] is None
+    assert json.loads(nasoa("explain", str(asked), "--json")[1])["contributions"] is None
 
 
 def test_a_request_is_read_from_standard_input(nasoa, probed, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(REQUEST))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(ASKED))
     code, out, _ = nasoa("explain", "-", "--json")
     assert (code, json.loads(out)["request"]) == (0, "digits")
 
 
-def test_explaining_changes_nothing(nasoa, store, scheduled, request_yaml) -> None:
+def test_of_several_requests_as_kubectl_prints_them_one_is_named(nasoa, probed, asked) -> None:
+    other = {"kind": "FineTuneRequest", "metadata": {"name": "mnist", "uid": "1f1f"}, "spec": {}}
+    asked.write_text(yaml.safe_dump({"kind": "List", "items": [yaml.safe_load(ASKED), other]}))
+    assert "choose one of its requests with --name: digits, mnist" in nasoa("explain", str(asked))[2]
+    code, out, _ = nasoa("explain", str(asked), "--name", "digits", "--json")
+    assert (code, json.loads(out)["uid"]) == (0, "0f0f")
+
+
+def test_explaining_changes_nothing(nasoa, store, scheduled, asked) -> None:
     before = {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")}
-    nasoa("explain", str(request_yaml))
+    nasoa("explain", str(asked))
     assert {listed.key: listed.etag for listed in store.list("s3://sys-bucket/")} == before
 
 
-def test_a_request_that_was_not_probed_says_what_to_wait_for(nasoa, zoo, request_yaml) -> None:
-    code, out, err = nasoa("explain", str(request_yaml))
+def test_a_request_that_was_not_probed_says_what_to_wait_for(nasoa, zoo, asked) -> None:
+    code, out, err = nasoa("explain", str(asked))
     assert (code, out) == (2, "")
     assert "nothing is recorded of digits (UID 0f0f) yet: wait until its probe is done" in err
 
 
-def test_a_request_that_failed_before_its_probe_says_why(nasoa, store, zoo, request_yaml) -> None:
+def test_a_request_that_failed_before_its_probe_says_why(nasoa, store, zoo, asked) -> None:
     failed = Failed(reason="InvalidDataset", message="spec.dataset.uri: class 'b' has no images")
     store.put("s3://sys-bucket/requests/0f0f/failed.json", dump(failed))
-    code, _, err = nasoa("explain", str(request_yaml))
+    code, _, err = nasoa("explain", str(asked))
     assert code == 2
     assert "digits failed before anything was chosen: spec.dataset.uri: class 'b' has no images" in err
 
 
-def test_a_request_without_a_schedule_says_why_it_has_none(nasoa, store, probed, request_yaml) -> None:
-    request_yaml.write_text(REQUEST.replace("60s", "1s"))
+def test_a_request_without_a_schedule_says_why_it_has_none(nasoa, store, probed, asked) -> None:
+    asked.write_text(ASKED.replace("60s", "1s"))
     failed = Failed(reason="TimeLimitTooShort", message="spec.timeLimit: nothing fits in 1 s")
     store.put("s3://sys-bucket/requests/0f0f/failed.json", dump(failed))
-    code, shown, _ = nasoa("explain", str(request_yaml))
+    code, shown, _ = nasoa("explain", str(asked))
     assert code == 0
     assert "digits: it failed: spec.timeLimit: nothing fits in 1 s" in shown
     assert shown.count("the least time limit is ") == 3
-    document = json.loads(nasoa("explain", str(request_yaml), "--json")[1])
+    document = json.loads(nasoa("explain", str(asked), "--json")[1])
     assert document["failure"]["reason"] == "TimeLimitTooShort"
     assert (document["decision"], document["opinions"], document["contributions"]) == (None, [], None)
 
 
-def test_a_file_that_is_not_from_a_cluster_can_not_be_explained(nasoa, zoo, request_yaml) -> None:
-    request_yaml.write_text(REQUEST.replace(", uid: 0f0f", ""))
-    code, _, err = nasoa("explain", str(request_yaml))
+def test_a_file_that_is_not_from_a_cluster_can_not_be_explained(nasoa, zoo, asked) -> None:
+    asked.write_text(ASKED.replace(", uid: 0f0f", ""))
+    code, _, err = nasoa("explain", str(asked))
     assert code == 2
     assert "metadata.uid: digits has none" in err
     assert "kubectl get finetunerequest digits -o yaml" in err
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        pytest.param("{", "not JSON", id="no JSON"),
-        pytest.param("{}", "not a probe's result: seconds: Field required", id="empty"),
-        pytest.param("[1]", "not a probe's result: it is not a JSON object", id="a list"),
-        pytest.param(json.dumps(PROBE | {"startup_seconds": -1}), "result: startup_seconds", id="a negative time"),
-        pytest.param(
-            json.dumps(PROBE | {"program": "evaluate"}), "result of evaluate, not probe", id="another program"
-        ),
-    ],
-)
-def test_statistics_are_checked(nasoa, zoo, request_yaml, probe_json, body, words) -> None:
-    probe_json.write_text(body)
-    code, _, err = nasoa("plan", "-f", str(request_yaml), "--statistics", str(probe_json))
-    assert code == 2
-    assert words in err
+# --- What is imported
 
 
 def test_the_pods_code_is_not_imported_where_no_network_is_built() -> None:

@@ -1,13 +1,28 @@
 """Requests from their creation to their end, over a cluster and an S3 in memory."""
 
+import json
 import re
 
 import pytest
 from memory.lines import DeathBehind
 from request_simulation import DIGEST, UID, RequestSimulation, Taught, a_model, a_probe, a_result, a_zoo, run
 
+from nasoa_operator.finetune.plan import predicted
+from nasoa_operator.finetune.status import alternative
 from nasoa_operator.pod_outcomes import PodOutcome
-from nasoa_runtime.boundary import CurvePoint, FinetuneInput, ProbeInput, Run, StepFactors, StepTime
+from nasoa_runtime.api.finetune_status import Alternative
+from nasoa_runtime.boundary import (
+    CurvePoint,
+    FinetuneInput,
+    ProbeInput,
+    Run,
+    StepFactors,
+    StepTime,
+    canonical_json,
+    digest,
+)
+from nasoa_runtime.documents.base import load
+from nasoa_runtime.documents.request import Schedule
 
 
 def failing(kind, failure, message="", steps=None, field=None):
@@ -221,6 +236,34 @@ def test_every_run_of_a_race_is_learned_and_the_predictor_has_one_version_more()
     assert any("it races with up to" in message for message in said)
 
 
+@pytest.mark.parametrize("strategy", ["Race", "OneShot"])
+def test_schedule_status_and_event_tell_how_sure_a_prediction_is(strategy):
+    simulation = RequestSimulation({"strategy": strategy})
+    status = simulation.end()
+    regimes = simulation.records.schedule.regimes
+    assert all(0 <= r.predicted_low <= r.predicted_accuracy <= r.predicted_high <= 1 for r in regimes)
+    chosen, schedule = regimes[0], status["schedule"]
+    for shown, regime in ((schedule, chosen), (schedule["runnersUp"][0], regimes[1])):
+        assert (shown["predictedLow"], shown["predictedHigh"]) == (regime.predicted_low, regime.predicted_high)
+    assert status["result"]["delivered"]["predictedLow"] == chosen.predicted_low
+    low, high = 100 * chosen.predicted_low, 100 * chosen.predicted_high
+    assert f"% (90% interval {low:.1f} to {high:.1f}%) in " in told(simulation, "Scheduled")
+
+
+def test_a_schedule_of_before_there_were_intervals_is_read_and_shown_without_them():
+    simulation = RequestSimulation({"suspend": True})
+    assert simulation.end()["phase"] == "Planned"
+    document = simulation.records.schedule.model_dump(mode="json")
+    for regime in document["regimes"]:
+        del regime["predicted_low"], regime["predicted_high"]
+    older = {**document, "formatVersion": 2}
+    older["checksum"] = digest(canonical_json(older))
+    read = load(Schedule, json.dumps(older).encode(), "schedule")
+    assert [regime.predicted_low for regime in read.regimes] == [None] * len(read.regimes)
+    assert Alternative(**alternative(read.regimes[0])).predicted_low is None
+    assert predicted(read.regimes[0]) == f"{100 * read.regimes[0].predicted_accuracy:.1f}%"
+
+
 def test_a_race_is_planned_with_what_steps_are_predicted_to_add():
     simulation = RequestSimulation()
     status = simulation.end()
@@ -366,8 +409,8 @@ def test_the_whole_regime_is_told_in_status_and_event():
     message = told(simulation, "Scheduled")
     words = (
         rf"fashion-1, learning rate 0.0003, 1 frozen stages, {schedule['steps']} steps of 64 images, AdamW, weight "
-        r"decay 0.05, layer decay 0.75, EMA: predicted [0-9.]+% in \d+s, the best of 3 candidates \(predictor "
-        r"version 0\)"
+        r"decay 0.05, layer decay 0.75, EMA: predicted [0-9.]+% \(90% interval [0-9.]+ to [0-9.]+%\) in \d+s, "
+        r"the best of 3 candidates \(predictor version 0\)"
     )
     assert re.fullmatch(words, message)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from described import a_record, a_run, an_outcome, batch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nasoa_runtime.online.intervals import EDGE, Intervals, logit
+from nasoa_runtime.online.intervals import EDGE, Intervals, distances, logit
 from nasoa_runtime.online.state import PredictorState
 from nasoa_runtime.online.warm_start import warm_started
 
@@ -18,6 +18,16 @@ def test_an_interval_holds_its_prediction_and_stays_within_0_and_1(predicted, wi
     low, high = (end[0] for end in Intervals(width, 1.0).around(np.array([predicted]), spread))
     assert 0 <= low <= high <= 1
     assert low - 1e-9 <= min(max(predicted, EDGE), 1 - EDGE) <= high + 1e-9
+
+
+@given(SHARES, SHARES, st.floats(0, 12), st.floats(0.01, 3))
+def test_what_lies_between_the_ends_is_what_was_not_missed(predicted, reached, width, spread):
+    intervals = Intervals(width, 1.0)
+    low, high = (end[0] for end in intervals.around(np.array([predicted]), spread))
+    off = distances(np.array([predicted]), np.array([reached]))[0]
+    # On an end itself rounding decides.
+    assume(off == 0 or abs(off - width * spread) > 1e-6)
+    assert (low - 1e-9 <= reached <= high + 1e-9) == (off <= width * spread)
 
 
 def test_it_is_even_on_the_logit_scale():

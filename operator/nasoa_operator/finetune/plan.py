@@ -120,10 +120,8 @@ def schedule(observed: ObservedRequest, known: ProbeResult) -> Plan:
 
 def predicted(regime: Regime) -> str:
     """The accuracy that is predicted, with its interval, in words."""
-    accuracy = percent(regime.predicted_accuracy)
-    if regime.predicted_low is None or regime.predicted_high is None:
-        return f"{accuracy}"
-    return f"{accuracy} (90% interval {percent(regime.predicted_low)} to {percent(regime.predicted_high)})"
+    interval = "" if regime.interval is None else f" (90% interval {regime.interval})"
+    return f"{percent(regime.predicted_accuracy)}{interval}"
 
 
 def finetune(observed: ObservedRequest, known: ProbeResult, decided: Schedule) -> Plan:
