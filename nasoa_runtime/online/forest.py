@@ -95,8 +95,8 @@ def fit_forest(known: Experience, seed: int) -> Forest:
 
 def fitted(lessons: Lessons, vocabulary: Vocabulary, worth: LeftOut, seed: int) -> Forest:
     """Trees fitted to lessons, and to what experts were off on datasets that they had not seen."""
-    points = fit(vocabulary.encode(lessons.points), lessons.reached, CODED, seed)
-    order = fit(vocabulary.encode(lessons.placed), lessons.places, CODED, seed)
+    points = fit(vocabulary.encode(lessons.points), lessons.reached, CODED, seed, weights=lessons.weights)
+    order = fit(vocabulary.encode(lessons.placed), lessons.places, CODED, seed, weights=lessons.placed_weights)
     spread = fit(worth.asked, distances(worth.mixed, worth.reached), CODED, seed, members=1)
     return Forest(vocabulary, points, order, worth.slope, worth.intercept, spread)
 

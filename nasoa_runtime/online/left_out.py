@@ -58,8 +58,8 @@ def judged(
     rows, points, orders, networks = [], [], [], []
     for seen, asked, out in _folds(lessons):
         rest = ~np.isin(points_of, out)
-        by_points = fit(described[rest], lessons.reached[rest], CODED, seed, members=1)
-        by_order = fit(placed[seen], lessons.places[seen], CODED, seed, members=1)
+        by_points = fit(described[rest], lessons.reached[rest], CODED, seed, 1, lessons.weights[rest])
+        by_order = fit(placed[seen], lessons.places[seen], CODED, seed, 1, lessons.placed_weights[seen])
         rows.append(np.flatnonzero(asked))
         points.append(by_points.predict(placed[asked]))
         orders.append(by_order.predict(placed[asked]))

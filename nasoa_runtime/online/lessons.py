@@ -32,16 +32,22 @@ class Lessons:
     points: Batch
     reached: Floats
     """What each of ``points`` reached."""
+    weights: Floats
+    """How much each of ``points`` counts: a run counts as much with one point as with many."""
     placed: Batch
     """Where runs ended that were offered the same dataset and time."""
     places: Floats
     """What each of ``placed`` reached, between 0 for the worst of its request and 1 for the best."""
     placed_reached: Floats
+    placed_weights: Floats
+    """How much each of ``placed`` counts: a run of one request as much as a recorded one within all time limits."""
 
     @classmethod
     def of(cls, known: Experience) -> Lessons:
         """The lessons of all runs."""
         points = known.spread(CURVE_POINTS)
+        of_run = known.run[points]
+        weights = CURVE_POINTS / np.bincount(of_run, minlength=len(known))[of_run]
         placed: list[Indices] = [np.empty(0, np.int64)]
         places: list[Floats] = [np.empty(0)]
         for ends in (*_within_limits(known), *_within_requests(known)):
@@ -53,7 +59,16 @@ class Lessons:
         all_placed, all_places = np.concatenate(placed), np.concatenate(places)
         if not len(all_placed):
             all_placed, all_places = points, np.full(len(points), 0.5)
-        return cls(known.at(points), known.reached[points], known.at(all_placed), all_places, known.reached[all_placed])
+        once = known.requests[known.run[all_placed]] != ""
+        return cls(
+            known.at(points),
+            known.reached[points],
+            weights,
+            known.at(all_placed),
+            all_places,
+            known.reached[all_placed],
+            np.where(once, float(ORDER_LIMITS), 1.0),
+        )
 
 
 def _within_limits(known: Experience) -> Iterator[Indices]:

@@ -61,7 +61,14 @@ class Trees:
         return [lightgbm.Booster(model_str=text) for text in self.texts]
 
 
-def fit(features: Floats, targets: Floats, coded: Sequence[int], seed: int, members: int = MEMBERS) -> Trees:
+def fit(
+    features: Floats,
+    targets: Floats,
+    coded: Sequence[int],
+    seed: int,
+    members: int = MEMBERS,
+    weights: Floats | None = None,
+) -> Trees:
     """Fit ``members`` boosters to ``targets``, shape (n,), with squared loss.
 
     Args:
@@ -70,6 +77,7 @@ def fit(features: Floats, targets: Floats, coded: Sequence[int], seed: int, memb
         coded: the columns that are codes of categories.
         seed: of what each tree is shown of rows and columns.
         members: how many boosters there are.
+        weights: how much each row counts, shape (n,); all alike without them.
     """
     import lightgbm  # noqa: PLC0415 - see above
 
@@ -78,7 +86,7 @@ def fit(features: Floats, targets: Floats, coded: Sequence[int], seed: int, memb
     leaf = min(int(_PARAMETERS["min_data_in_leaf"]), max(1, len(targets) // 10))
     for member in range(members):
         parameters = _PARAMETERS | {"seed": seed * 1000 + member, "min_data_in_leaf": leaf}
-        data = lightgbm.Dataset(features, targets, categorical_feature=list(coded), params=parameters)
+        data = lightgbm.Dataset(features, targets, weight=weights, categorical_feature=list(coded), params=parameters)
         booster = lightgbm.train(parameters, data, num_boost_round=ROUNDS)
         texts.append(booster.model_to_string())
     return Trees(tuple(texts))
