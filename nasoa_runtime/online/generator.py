@@ -48,7 +48,7 @@ def ranked(
     predictor: PredictorState,
     grid: Grid = PAPER,
 ) -> Ranking | NothingFits:
-    """All that fits, best first, or why nothing does."""
+    """All that fits in T_l, ranked, or why nothing does."""
     allowed = sorted((model for model in models if _allowed(model, request)), key=lambda model: model.name)
     if not allowed:
         return _no_model(request, models)
