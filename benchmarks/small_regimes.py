@@ -1,6 +1,6 @@
 """Fine-tune small networks by regimes of practitioners, and write what came of it for the warm start.
 
-Run ``.venv/bin/python -m benchmarks.small_regimes OUT.csv.gz [--runs 400]``: an hour on one core; it goes on where OUT
+Run ``.venv/bin/python -m benchmarks.small_regimes OUT.csv.gz [--runs 242]``: an hour on one core; it goes on where OUT
 ends. What is drawn, by the number of the run, is the network, the dataset, the images a class and the regime, from 8 to
 2,000 steps: optimizer, learning rate, weight decay, layer decay, batch size, label smoothing, mixup, averaging, frozen
 stages, and whether it is a linear probe, of which there is one in five. Networks and datasets are those of
@@ -37,7 +37,7 @@ FIRST_SEED = 1
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--runs", type=int, default=242)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     fashions = Images.of(fashion(6000))

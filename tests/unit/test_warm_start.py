@@ -117,7 +117,7 @@ def test_a_warm_start_is_no_request():
 
 def test_bytes_say_that_there_was_a_warm_start():
     state = load(dump(warm_started("adaptive-mlp", models=["a"])))
-    assert state.warm_start == "2,033 recorded runs and 620 runs of small networks"
+    assert state.warm_start == "2,033 recorded runs and 862 runs of small networks"
     assert state.update(a_record("uid-1", described.an_outcome())).warm_start == state.warm_start
     assert PredictorState.new().warm_start is None
 
@@ -145,7 +145,7 @@ def test_the_packaged_trees_have_met_the_words_of_the_packaged_records():
 
 def test_the_packaged_records_have_their_licence_beside_them():
     recorded, small = recorded_runs(), small_runs()
-    assert (len(recorded), len(small)) == (2033, 620)
+    assert (len(recorded), len(small)) == (2033, 862)
     assert len(set(recorded.runs.datasets)) == 16
     for known in (recorded, small):
         assert set(np.round(known.runs.values["frozen_stages"])) == {0, 1, 2, 3, 4, 5}
