@@ -66,7 +66,7 @@ def test_a_run_that_diverges_teaches_chance_accuracy(patrons):
     assert "the loss became NaN at step 7" in status["message"]
     assert len([start for start in patrons.starts("finetune") if "/wild-" in start]) == 1
     assert status["predictor"]["produced"] == version(patrons) == before + 1
-    learned = dict(read_outcomes(patrons.system, SYSTEM_BUCKET, patrons.zoo))
+    learned = {record.uid: record.runs for record in read_outcomes(patrons.system, SYSTEM_BUCKET, patrons.zoo)}
     uid = patrons.get("finetunerequest", "wild")["metadata"]["uid"]
     # The double's probe has two classes.
     assert [outcome.accuracy for outcome in learned[uid]] == [0.5]

@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime
 
+import described
 import pytest
 from described import a_dataset, facts
 
 from nasoa_runtime.boundary import Regime, Run
-from nasoa_runtime.online.learning import LearnedRequest, outcome_record
+from nasoa_runtime.documents.outcomes import RunDescription
+from nasoa_runtime.online.errors import InvalidDescription
+from nasoa_runtime.online.features import PAPER_FEATURES
+from nasoa_runtime.online.learning import LearnedRequest, check_outcomes, outcome_record, upgraded
 from nasoa_runtime.online.strategies import ONE_SHOT, RACE
 
 REQUEST = LearnedRequest("uid-1", "team/digits", "fashion", datetime(2026, 1, 1, tzinfo=UTC), 32)
@@ -67,3 +71,21 @@ def test_a_run_that_ended_before_its_first_step_counts_as_one():
 def test_runs_of_a_race_are_known_to_have_held_their_rate(strategy, runs, held):
     record = outcome_record(REQUEST, [facts("a")], a_dataset(), [a_run() for _ in range(runs)], 0, strategy)
     assert [run.description.values["held"] for run in record.runs] == [held] * runs
+
+
+def test_an_outcome_from_before_full_descriptions_is_described_by_what_all_runs_were_then():
+    full = described.an_outcome(0.7, iterations=250)
+    told = {feature.name: full.description.values[feature.name] for feature in PAPER_FEATURES}
+    old = full.model_copy(update={"description": RunDescription(model="a", values=told)})
+    with pytest.raises(InvalidDescription, match="is absent"):
+        check_outcomes([old])
+    values = upgraded(old).description.values
+    assert {name: values[name] for name in told} == told
+    assert (values["planned_iterations"], values["annealed"], values["momentum"]) == (250, 1, 0.9)
+    assert (values["weight_decay"], values["images"], values["image_size"]) == (1e-4, 1000, None)
+    check_outcomes([upgraded(old)])
+
+
+def test_an_outcome_that_is_described_in_full_is_left_as_it_is():
+    outcome = described.an_outcome()
+    assert upgraded(outcome) is outcome
