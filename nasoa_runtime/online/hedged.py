@@ -27,8 +27,9 @@ from nasoa_runtime.online.lessons import Lessons, network_lessons
 from nasoa_runtime.online.vocabulary import Vocabulary
 
 Floats = NDArray[np.float64]
-FIRST_REFIT = 8
-"""Trees are fitted anew at this version, and at each that is twice as high."""
+FIRST_REFIT, REFIT_EVERY = 8, 64
+"""Trees are fitted anew at the first of these versions, at each that is twice as high up to the second, and then as
+often as that."""
 ALGORITHM = "hedge"
 
 
@@ -124,4 +125,6 @@ class Hedged:
 
 def last_due(version: int) -> int:
     """The last version, up to this one, at which trees are fitted anew; 0 before the first."""
+    if version >= REFIT_EVERY:
+        return version - version % REFIT_EVERY
     return FIRST_REFIT << ((version // FIRST_REFIT).bit_length() - 1) if version >= FIRST_REFIT else 0
