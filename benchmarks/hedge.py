@@ -92,14 +92,14 @@ def many(runs: Batch, count: int) -> Batch:
 
 def of_runs(count: int) -> Experience:
     """The packaged records and, up to this number of runs, outcomes that are like them."""
-    known, recorded = packaged_experience(), recorded_runs()
+    known, recorded = [packaged_experience()], recorded_runs()
     random = np.random.default_rng(0)
-    for request in range((count - len(known)) // RACED):
+    for request in range((count - len(known[0])) // RACED):
         chosen = np.zeros(len(recorded), np.bool_)
         chosen[random.choice(len(recorded), RACED, replace=False)] = True
         raced = recorded.subset(chosen)
-        known = known.joined(replace(raced, requests=np.full(RACED, f"request-{request}", np.object_)))
-    return known
+        known.append(replace(raced, requests=np.full(RACED, f"request-{request}", np.object_)))
+    return Experience.concatenated(known)
 
 
 def peer(known: Experience, asked: Batch) -> dict[str, float]:

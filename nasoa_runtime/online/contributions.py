@@ -58,7 +58,7 @@ def contributions(predictor: Hedged, runs: Batch, chosen: Batch) -> dict[str, fl
         chosen: the one in question, which need not be among them.
     """
     step = max(1, len(runs) // MOST_COMPARED)
-    sample = runs.take(np.arange(0, len(runs), step)).joined(chosen)
+    sample = Batch.concatenated([runs.take(np.arange(0, len(runs), step)), chosen])
     by_column = np.zeros(len(COLUMNS))
     network = 0.0
     for expert, weight in zip(predictor.experts, predictor.weights, strict=True):

@@ -68,6 +68,20 @@ class Batch:
             np.full(len(runs), dataset, np.object_),
         )
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[Batch]) -> Batch:
+        """The runs of all parts, of which there is one at least, in their order; all must have the same features."""
+        models = tuple(dict.fromkeys(model for part in parts for model in part.models))
+        position = {model: index for index, model in enumerate(models)}
+        places = [np.array([position[model] for model in part.models], np.int64) for part in parts]
+        return cls(
+            {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+            models,
+            np.concatenate([own[part.model_index] for own, part in zip(places, parts, strict=True)]),
+            {name: np.concatenate([part.words[name] for part in parts]) for name in parts[0].words},
+            np.concatenate([part.datasets for part in parts]),
+        )
+
     def __len__(self) -> int:
         return int(self.model_index.shape[0])
 
@@ -101,18 +115,6 @@ class Batch:
     def at(self, steps: Floats, *, annealed: Floats) -> Batch:
         """The same runs after other numbers of steps, shape (n,), of the same schedules."""
         return replace(self, values={**self.values, "iterations": steps, "annealed": annealed})
-
-    def joined(self, other: Batch) -> Batch:
-        """These runs, then those of ``other``, which must have the same features."""
-        models = tuple(dict.fromkeys((*self.models, *other.models)))
-        places = np.array([models.index(model) for model in other.models], np.int64)
-        return Batch(
-            {name: np.concatenate([column, other.values[name]]) for name, column in self.values.items()},
-            models,
-            np.concatenate([self.model_index, places[other.model_index]]),
-            {name: np.concatenate([column, other.words[name]]) for name, column in self.words.items()},
-            np.concatenate([self.datasets, other.datasets]),
-        )
 
     def descriptions(self) -> tuple[RunDescription, ...]:
         """The runs one by one, as they are recorded; :meth:`of` is the way back."""

@@ -72,6 +72,20 @@ class Experience:
             *columns,
         )
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[Experience]) -> Experience:
+        """The runs of all parts, of which there is one at least, in their order."""
+        first = np.cumsum([0, *(len(part) for part in parts[:-1])])
+        return cls(
+            Batch.concatenated([part.runs for part in parts]),
+            np.concatenate([part.requests for part in parts]),
+            np.concatenate([part.run + number for part, number in zip(parts, first, strict=True)]),
+            np.concatenate([part.steps for part in parts]),
+            np.concatenate([part.reached for part in parts]),
+            np.concatenate([part.annealed for part in parts]),
+            np.concatenate([part.seconds for part in parts]),
+        )
+
     @property
     def ends(self) -> Indices:
         """Of each run the number of its last point."""
@@ -91,18 +105,6 @@ class Experience:
             self.requests[wanted],
             numbers[self.run[points]],
             *(column[points] for column in (self.steps, self.reached, self.annealed, self.seconds)),
-        )
-
-    def joined(self, other: Experience) -> Experience:
-        """These runs, then those of ``other``."""
-        return Experience(
-            self.runs.joined(other.runs),
-            np.concatenate([self.requests, other.requests]),
-            np.concatenate([self.run, other.run + len(self)]),
-            np.concatenate([self.steps, other.steps]),
-            np.concatenate([self.reached, other.reached]),
-            np.concatenate([self.annealed, other.annealed]),
-            np.concatenate([self.seconds, other.seconds]),
         )
 
     def spread(self, most: int) -> Indices:

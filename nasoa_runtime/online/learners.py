@@ -104,7 +104,7 @@ class HedgeLearner:
         if not runs:
             return
         shown = self._experience(runs)
-        self.known = shown if self.known is None else self.known.joined(shown)
+        self.known = shown if self.known is None else Experience.concatenated([self.known, shown])
         self.state = self.state.learn(shown)
         if last_due(self.state.version) == self.state.version:
             self.state = self.state.adopting(fit_forest(self.known, self.seed))

@@ -29,10 +29,9 @@ class Residuals:
 
     def of(self, runs: Batch) -> Floats:
         """What is added to each prediction, shape (n,)."""
-        known, where = np.unique(runs.datasets.astype(np.str_), return_inverse=True)
-        own = [_shrunken(self.datasets.get(str(dataset), (0.0, 0)), SHRINKAGE) for dataset in known]
-        result: Floats = _shrunken(self.zoo, ZOO_SHRINKAGE) + np.array(own, np.float64)[where]
-        return result
+        names = runs.datasets.tolist()
+        own = {name: _shrunken(self.datasets.get(name, (0.0, 0)), SHRINKAGE) for name in set(names)}
+        return _shrunken(self.zoo, ZOO_SHRINKAGE) + np.array([own[name] for name in names], np.float64)
 
     def observe(self, runs: Batch, errors: Floats) -> Residuals:
         """Residuals that also cover ``errors``, shape (n,), reached less predicted without residuals, of ``runs``."""

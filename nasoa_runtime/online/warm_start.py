@@ -21,7 +21,7 @@ import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def warm_started(algorithm: str = ALGORITHM, seed: int = 0, models: Sequence[str
     return replace(_packaged(algorithm, seed).with_models(models), layout_version=0)
 
 
+@cache
 def packaged_trees() -> bytes:
     """The trees of the packaged start as they are stored."""
     return TREES.read_bytes()
@@ -70,7 +71,7 @@ def packaged_trees() -> bytes:
 @lru_cache(maxsize=1)
 def packaged_experience() -> Experience:
     """All packaged records."""
-    return recorded_runs().joined(small_runs())
+    return Experience.concatenated([recorded_runs(), small_runs()])
 
 
 def recorded_runs() -> Experience:
@@ -101,7 +102,7 @@ def small_runs() -> Experience:
         reached.append(float(row["accuracy"]))
         most = min(SMALL_PARTS, key=lambda part: abs(math.log(0.64 * part / mean)))
         sizes.append(f"small networks, {classes} classes of {most} images")
-    runs = replace(joined(described), datasets=np.array(sizes, np.object_))
+    runs = replace(Batch.concatenated(described), datasets=np.array(sizes, np.object_))
     count = len(reached)
     return Experience(
         runs,
@@ -139,17 +140,6 @@ def _small_regime(row: Mapping[str, str]) -> Regime:
     return Regime.model_validate({"model": "small", "step_seconds": 1.0, "predicted_accuracy": 0.0, **fields})
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches of one model each as one."""
-    return Batch(
-        {name: np.concatenate([batch.values[name] for batch in batches]) for name in batches[0].values},
-        batches[0].models,
-        np.zeros(sum(len(batch) for batch in batches), np.int64),
-        {name: np.concatenate([batch.words[name] for batch in batches]) for name in batches[0].words},
-        np.concatenate([batch.datasets for batch in batches]),
-    )
-
-
 def taught(algorithm: str, seed: int, recorded: Experience, small: Experience) -> PaperPredictor:
     """A predictor of the paper's that has learned ends and starts of runs several times, shuffled by ``seed``.
 
@@ -163,7 +153,7 @@ def taught(algorithm: str, seed: int, recorded: Experience, small: Experience) -
     points = usual.spread(3)
     batch = usual.at(points)
     batch = replace(batch, values={**batch.values, "learning_rate": np.full(len(points), np.nan)})
-    runs = batch.joined(small.runs)
+    runs = Batch.concatenated([batch, small.runs])
     reached = np.concatenate([usual.reached[points], small.reached])
     numbers = np.arange(len(runs))
     passes = np.where(numbers < len(points), RECORDED_PASSES, SMALL_PASSES)
@@ -187,19 +177,23 @@ def taught(algorithm: str, seed: int, recorded: Experience, small: Experience) -
 
 def packaged_forest(digest: str) -> Forest | None:
     """The packaged trees, if they are those with this digest."""
-    stored = packaged_trees()
-    return _forest(stored) if digest_of(stored) == digest else None
+    return _forest() if digest == _digest() else None
 
 
-@lru_cache(maxsize=2)
-def _forest(stored: bytes) -> Forest:
-    return Forest.load(stored)
+@cache
+def _digest() -> str:
+    return digest_of(packaged_trees())
+
+
+@cache
+def _forest() -> Forest:
+    return Forest.load(packaged_trees())
 
 
 @lru_cache(maxsize=8)
 def _packaged(algorithm: str, seed: int) -> PredictorState:
     if algorithm == ALGORITHM and seed == 0:
-        return load(START.read_bytes(), lambda _: _forest(packaged_trees()))
+        return load(START.read_bytes(), lambda _: _forest())
     if algorithm == ALGORITHM:
         return PredictorState(Hedged.started(packaged_experience(), seed), warm_start=WARM_START)
     return PredictorState(taught(algorithm, seed, recorded_runs(), small_runs()), warm_start=WARM_START)

@@ -22,7 +22,9 @@ from nasoa_runtime.online.warm_start import packaged_forest, packaged_trees
 from nasoa_runtime.storage.s3 import Object, ObjectStore
 
 _KEPT: dict[str, Forest] = {}
-"""Trees that were read, by their digest: there are as many as zoos that have refitted theirs, and they never change."""
+"""Trees that were read last, by their digest, under which they never change."""
+MOST_KEPT = 8
+"""Of these: each refit of each zoo is another, and they are megabytes."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,11 @@ class PredictorObjects:
         packaged = packaged_forest(digest)
         if packaged is not None:
             return packaged
-        uri = self.uri(self.keys.trees(digest))
-        found = _KEPT.get(digest)
-        return found if found is not None else _KEPT.setdefault(digest, self._read_forest(uri, digest))
+        found = _KEPT.pop(digest, None) or self._read_forest(self.uri(self.keys.trees(digest)), digest)
+        _KEPT[digest] = found
+        for oldest in list(_KEPT)[:-MOST_KEPT]:
+            _KEPT.pop(oldest, None)
+        return found
 
     def _read_forest(self, uri: str, digest: str) -> Forest:
         found = self.store.get(uri)

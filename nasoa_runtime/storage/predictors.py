@@ -15,6 +15,7 @@ applied after, the swap fails.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -146,13 +147,13 @@ def rebuild(
     for _ in range(ATTEMPTS):
         found = objects.state()
         state = warm_started(algorithm, seed, models)
-        adoptions = {adoption.version: adoption for adoption in _adoptions(objects)}
+        adoptions = deque(_adoptions(objects) if algorithm == ALGORITHM else ())
         for record in read_outcomes(store, bucket, zoo):
             before = state
             state = before.update(record) if record.runs else before
             _mark_leaving(objects, before, state)
-            adopted = adoptions.pop(state.version, None) if algorithm == ALGORITHM else None
-            if adopted is not None:
+            while adoptions and adoptions[0].version == state.version:
+                adopted = adoptions.popleft()
                 state = state.adopting(objects.forest(adopted.digest), adopted.digest, adopted.through)
         objects.keep_trees_of(state)
         if found is not None:
@@ -168,14 +169,15 @@ def _objects(store: ObjectStore, bucket: str, zoo: str) -> PredictorObjects:
 
 
 def _adoptions(objects: PredictorObjects) -> tuple[Adoption, ...]:
-    """Those that the state remembers, if it can be read, and those that are recorded beside it."""
+    """Those that the state remembers, if it can be read, and those that are recorded beside it; oldest first."""
     found = {adoption.through: adoption for adoption in objects.adoptions()}
     stored = objects.state()
     try:
         remembered = () if stored is None else objects.parsed(stored).adoptions
     except UnreadableDocumentError:
         remembered = ()
-    return tuple((found | {adoption.through: adoption for adoption in remembered}).values())
+    all_of_them = found | {adoption.through: adoption for adoption in remembered}
+    return tuple(adoption for _, adoption in sorted(all_of_them.items()))
 
 
 def _versions(state: PredictorState) -> dict[str, int]:

@@ -41,11 +41,8 @@ def refit(store: ObjectStore, bucket: str, zoo: str) -> int | None:
 
 def known_through(objects: PredictorObjects, version: int) -> Experience:
     """The packaged records, and what had been learned by ``version``, in its order."""
-    known = packaged_experience()
-    for learned_at, record in versions_of_outcomes(objects):
-        if learned_at <= version and record.runs:
-            known = known.joined(Experience.of_record(record))
-    return known
+    learned = [record for at, record in versions_of_outcomes(objects) if at <= version and record.runs]
+    return Experience.concatenated([packaged_experience(), *map(Experience.of_record, learned)])
 
 
 def adopt(objects: PredictorObjects, forest: Forest, through: int) -> bool:

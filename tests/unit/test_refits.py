@@ -149,3 +149,24 @@ def test_a_state_whose_trees_are_the_packaged_ones_is_read_without_asking_for_th
     learn(store, 0)
     store.delete(objects.uri(objects.keys.trees(state_of(store).predictor.forest_digest)))
     assert state_of(store).version == 1
+
+
+def test_two_adoptions_at_one_version_are_both_made_again_in_their_order(store, objects):
+    for number in range(4):
+        learn(store, number)
+    for through in (2, 4):
+        assert adopt(objects, fit_forest(known_through(objects, through), 0), through)
+    before = state_of(store)
+    assert [(adoption.through, adoption.version) for adoption in before.adoptions] == [(2, 4), (4, 4)]
+    assert state_bytes.dump(rebuild(store, "sys", "fashion")) == state_bytes.dump(before)
+
+
+def test_only_the_trees_that_were_read_last_are_kept_in_memory(store, objects, monkeypatch):
+    monkeypatch.setattr(outcomes, "MOST_KEPT", 2)
+    for number in range(2):
+        learn(store, number)
+    known = known_through(objects, 2)
+    digests = [objects.keep_trees(fit_forest(known, seed).dump()) for seed in range(3)]
+    for digest in (*digests[:2], digests[0], digests[2]):
+        objects.forest(digest)
+    assert list(outcomes._KEPT) == [digests[0], digests[2]]
