@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.packing import packed
-from benchmarks.small_networks import Images, fine_tune_by
-from benchmarks.small_runs import NETWORKS, emoji_of_kinds, part_of, pretrained
-from demo.datasets import fashion, mnist
+from benchmarks.small_networks import fine_tune_by
+from benchmarks.small_runs import NETWORKS, Transfers, told_of
 from nasoa_runtime.architecture.structure import HEAD_ONLY
 from nasoa_runtime.boundary import Regime
 from nasoa_runtime.online.candidates import DEFAULT
@@ -40,26 +38,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=242)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    fashions = Images.of(fashion(6000))
-    emoji = Images.of(emoji_of_kinds())
-    sources = {"mnist": Images.of(mnist(tuple(range(10)), 400)), "fashion": fashions}
-    network_of = cache(lambda source, architecture, stem: pretrained(sources[source], architecture, stem))
+    transfers = Transfers.of_packages()
     rows = done(arguments.out)
     for run in range(len(rows), arguments.runs):
         random = np.random.default_rng((FIRST_SEED, run))
-        source = ("mnist", "fashion")[run % 2]
-        network = network_of(source, *NETWORKS[random.integers(len(NETWORKS))])
-        target = fashions if source == "mnist" and random.random() < 2 / 3 else emoji
-        seen, unseen = part_of(target, random)
+        network, seen, unseen = transfers.drawn(run, random, NETWORKS)
         regime = drawn(random)
         reached = fine_tune_by(network, seen, unseen, regime, run)
         rows.append(
             {
-                "source_accuracy": network.source_accuracy,
-                "parameters": network.size.parameters,
-                "macs": network.size.macs,
-                "classes": seen.classes,
-                "images_per_class": float(seen.counts.mean()),
+                **told_of(network, seen),
                 **regime.model_dump(include=set(REGIME)),
                 "accuracy": reached,
             }

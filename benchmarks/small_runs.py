@@ -9,9 +9,11 @@ Fashion-MNIST and kinds of emoji. None is one that the demo serves, or that ``tr
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,28 +50,17 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first run, where others are made elsewhere")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    fashions = Images.of(fashion(6000))
-    emoji = Images.of(emoji_of_kinds())
-    sources = {"mnist": Images.of(mnist(tuple(range(10)), 400)), "fashion": fashions}
-    network_of = cache(lambda source, architecture, stem: pretrained(sources[source], architecture, stem))
+    transfers = Transfers.of_packages()
     rows = []
     for run in range(arguments.start, arguments.runs):
         random = np.random.default_rng((0, run))
-        source = ("mnist", "fashion")[run % 2]
-        choice = NETWORKS if run < LARGER_FROM else LARGER
-        network = network_of(source, *choice[random.integers(len(choice))])
-        target = fashions if source == "mnist" and random.random() < 2 / 3 else emoji
-        seen, unseen = part_of(target, random)
+        network, seen, unseen = transfers.drawn(run, random, NETWORKS if run < LARGER_FROM else LARGER)
         rate, frozen = float(random.choice(Grid().learning_rates)), int(random.choice(Grid().frozen_stages))
         steps = round(float(np.exp(random.uniform(np.log(8), np.log(3000)))))
         reached = fine_tune(network, seen, unseen, rate, frozen, steps, run)
         rows.append(
             {
-                "source_accuracy": network.source_accuracy,
-                "parameters": network.size.parameters,
-                "macs": network.size.macs,
-                "classes": seen.classes,
-                "images_per_class": float(seen.counts.mean()),
+                **told_of(network, seen),
                 "iterations": steps,
                 "learning_rate": rate,
                 "frozen_stages": frozen,
@@ -78,6 +69,44 @@ def main() -> int:
         )
         arguments.out.write_bytes(packed(rows))
     return 0
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """From where networks come, and to where they go."""
+
+    sources: dict[str, Images]
+    emoji: Images
+
+    @classmethod
+    def of_packages(cls) -> Transfers:
+        """The images of the published packages."""
+        sources = {"fashion": Images.of(fashion(6000)), "mnist": Images.of(mnist(tuple(range(10)), 400))}
+        return cls(sources, Images.of(emoji_of_kinds()))
+
+    def drawn(
+        self, run: int, random: np.random.Generator, choice: Sequence[tuple[str, bool]]
+    ) -> tuple[Pretrained, Images, Images]:
+        """A network, images to train it on, and others by which it is judged."""
+        source = ("mnist", "fashion")[run % 2]
+        network = self._network(source, *choice[random.integers(len(choice))])
+        target = self.sources["fashion"] if source == "mnist" and random.random() < 2 / 3 else self.emoji
+        return network, *part_of(target, random)
+
+    @cached_property
+    def _network(self) -> Callable[[str, str, bool], Pretrained]:
+        return cache(lambda source, architecture, stem: pretrained(self.sources[source], architecture, stem))
+
+
+def told_of(network: Pretrained, seen: Images) -> dict[str, Any]:
+    """The columns of a run's network and dataset."""
+    return {
+        "source_accuracy": network.source_accuracy,
+        "parameters": network.size.parameters,
+        "macs": network.size.macs,
+        "classes": seen.classes,
+        "images_per_class": float(seen.counts.mean()),
+    }
 
 
 def pretrained(source: Images, architecture: str, low_resolution_stem: bool) -> Pretrained:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from memory.store import MemoryStore
 
-from nasoa_runtime.boundary import DatasetReference, Preprocessing
+from nasoa_runtime.boundary import DatasetReference, FinetuneInput, ModelReference, Preprocessing, Regime, digest
 from nasoa_runtime.pods.dataset.reading import Dataset, read_dataset
 from nasoa_runtime.pods.networks.building import build_model
 from nasoa_runtime.pods.networks.freezing import freeze
@@ -39,3 +40,35 @@ def a_trainer(steps: int = 20, hyperparameters: Hyperparameters = HYPERPARAMETER
 def a_loader(dataset: Dataset, seed: int = 0, augmentation: Augmentation = CROPS) -> Loader:
     """Batches of 16."""
     return Loader(dataset, SIZE, 16, seed, CPU, augmentation)
+
+
+def a_finetune_input(
+    store: MemoryStore,
+    root: Path,
+    strategy: str,
+    regimes: tuple[Regime, ...],
+    limit_seconds: float,
+    **model: object,
+) -> FinetuneInput:
+    """What a pod is given to fine-tune the smallest network, whose weights are in ``store``; ``model`` changes that."""
+    fields = {
+        "name": "tiny",
+        "architecture": TINY,
+        "weights_uri": "s3://zoo/weights",
+        "weights_digest": digest(store.get("s3://zoo/weights").body),
+        "source_classes": 4,
+        "preprocessing": SIZE,
+        "low_resolution_stem": True,
+    }
+    return FinetuneInput(
+        result_uri="s3://tenant/results",
+        request="team/stripes",
+        dataset=DatasetReference(uri=str(root)),
+        time_limit_seconds=limit_seconds,
+        batch_size=8,
+        models=(ModelReference.model_validate(fields | model),),
+        strategy=strategy,
+        regimes=regimes,
+        output_uri="s3://tenant/model",
+        work_uri="s3://tenant/work",
+    )

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_folders import make_images
 from memory.store import MemoryStore
-from training import SIZE, TINY
+from training import TINY, a_finetune_input
 
-from nasoa_runtime.boundary import DatasetReference, FinetuneInput, ModelReference, Regime, digest
+from nasoa_runtime.boundary import Regime
 from nasoa_runtime.documents.base import load
 from nasoa_runtime.documents.race import RaceDecision
 from nasoa_runtime.pods import metrics
@@ -144,27 +144,7 @@ FOUR = tuple(a_regime(rate) for rate in (0.05, 0.03, 0.02, 0.01))
 
 
 def a_request(store: Store, root: Path, regimes=FOUR, limit=100.0, used=0.0) -> Request:
-    reference = ModelReference(
-        name="tiny",
-        architecture=TINY,
-        weights_uri="s3://zoo/weights",
-        weights_digest=digest(store.get("s3://zoo/weights").body),
-        source_classes=4,
-        preprocessing=SIZE,
-        low_resolution_stem=True,
-    )
-    document = FinetuneInput(
-        result_uri="s3://tenant/results",
-        request="team/stripes",
-        dataset=DatasetReference(uri=str(root)),
-        time_limit_seconds=limit,
-        batch_size=8,
-        models=(reference,),
-        strategy="Race",
-        regimes=regimes,
-        output_uri="s3://tenant/model",
-        work_uri="s3://tenant/work",
-    )
+    document = a_finetune_input(store, root, "Race", regimes, limit)
     dataset = read_dataset(document.dataset, 16, lambda: store, root.parent)
     began = store.time.now
     clock = Clock(limit_seconds=limit, used_before_seconds=used, age=lambda: store.time.now - began)

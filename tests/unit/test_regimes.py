@@ -10,9 +10,9 @@ import pytest
 import torch
 from image_folders import make_images
 from memory.store import MemoryStore
-from training import CPU, SIZE, TINY
+from training import CPU, TINY, a_finetune_input
 
-from nasoa_runtime.boundary import DatasetReference, FinetuneInput, ModelReference, Regime, digest
+from nasoa_runtime.boundary import Regime
 from nasoa_runtime.documents.checkpoint import FinetuningState
 from nasoa_runtime.pods.clock import Clock
 from nasoa_runtime.pods.dataset.reading import read_dataset
@@ -53,28 +53,7 @@ def a_regime(**fields) -> Regime:
 def a_request(
     store: MemoryStore, root: Path, regime: Regime, *, limit_seconds=600.0, resident=True, **model
 ) -> Request:
-    reference = ModelReference(
-        name="tiny",
-        architecture=TINY,
-        weights_uri="s3://zoo/weights",
-        weights_digest=digest(store.get("s3://zoo/weights").body),
-        source_classes=4,
-        preprocessing=SIZE,
-        low_resolution_stem=True,
-        **model,
-    )
-    document = FinetuneInput(
-        result_uri="s3://tenant/results",
-        request="team/stripes",
-        dataset=DatasetReference(uri=str(root)),
-        time_limit_seconds=limit_seconds,
-        batch_size=8,
-        models=(reference,),
-        strategy="OneShot",
-        regimes=(regime,),
-        output_uri="s3://tenant/model",
-        work_uri="s3://tenant/work",
-    )
+    document = a_finetune_input(store, root, "OneShot", (regime,), limit_seconds, **model)
     bytes_in_memory = 1 << 30 if resident else 0
     dataset = read_dataset(document.dataset, 16, lambda: store, root.parent, resident_bytes=bytes_in_memory)
     started = time.monotonic()
